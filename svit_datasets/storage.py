@@ -1,0 +1,331 @@
+"""The one seam outward: sizes, names and byte ranges of files anywhere fsspec reaches.
+
+In comes a URL (a plain path is a local file), out come bytes. Transient failures are retried with exponential back-off
+and jitter; every other failure becomes one of our errors. What the bytes mean is not known here: no zip, no JSON,
+no image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import random
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import fsspec.asyn
+from fsspec.core import url_to_fs
+
+from svit_datasets.errors import SourceChanged, SourceUnreachable, SvitError
+from svit_datasets.transport import Transient, as_svit_error, http_range, http_stat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+
+__all__ = ["ByteRange", "FileInfo", "Storage"]
+
+_BLOCK = 4 << 20  # bytes a sequential read asks for at once, after it has proved sequential
+_FIRST_BLOCK = 1 << 18  # bytes a read at a new place asks for; enough for a zip's end record and small directory
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What is known of a file without reading it."""
+
+    url: str
+    size: int  # bytes
+    fingerprint: str  # ETag, or modification time; changes when the content does, "" where the source tells none
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """A part of a file."""
+
+    url: str
+    start: int  # bytes, 0-based, inclusive
+    stop: int  # bytes, exclusive
+    fingerprint: str = ""  # of the file that the range was planned for; another one is an error
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+        return self.stop - self.start
+
+
+@dataclass
+class Storage:
+    """Reads files of any fsspec file system.
+
+    Holds options only, so it pickles and survives a fork; connections are opened per process on first use.
+    Safe to call from several threads.
+
+    Args:
+        options: fsspec storage options, either for every protocol or keyed by protocol: ``{"s3": {"anon": True}}``.
+        token: Hugging Face token for ``hf://``; None uses the one of ``hf auth login``.
+        timeout: seconds without a byte after which a request counts as failed.
+        attempts: how often a request is made before it is given up.
+        backoff: seconds before the second attempt; doubles up to 30, times a random factor in [0.5, 1.5).
+    """
+
+    options: Mapping[str, Any] | None = None
+    token: str | bool | None = None
+    timeout: float = 60.0
+    attempts: int = 6
+    backoff: float = 0.25
+    _open: dict[tuple[int, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def stat(self, url: str) -> FileInfo:
+        """Return size and fingerprint of the file at ``url``; one request.
+
+        Raises:
+            SourceNotFound: nothing is there, or a folder is.
+            AccessDenied: 401, 403 or a gated repository.
+            SourceUnreachable: every attempt failed.
+        """
+        fs, path = self._file_system(url)
+        if _is_http(fs):
+            size, fingerprint = self._run(self._retrying(url, lambda: http_stat(fs, url, timeout=self.timeout)))
+            return FileInfo(url, size, fingerprint)
+        info = self._run(self._retrying(url, lambda: self._call(fs, "info", path)))
+        if info["type"] != "file":
+            raise as_svit_error(url, IsADirectoryError(f"{url} is a folder"))
+        tag = next(
+            (
+                info[key]
+                for key in ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")
+                if info.get(key)
+            ),
+            "",
+        )
+        return FileInfo(url, int(info["size"]), str(getattr(tag, "sha256", tag)).strip('"'))
+
+    def list(self, url: str) -> list[str] | None:
+        """Return the names in a folder, sorted; [] where there is no such folder, None where the protocol cannot list (http)."""
+        fs, path = self._file_system(url)
+        if _is_http(fs):
+            return None
+        try:
+            names = self._run(self._retrying(url, lambda: self._call(fs, "ls", path, detail=False)))
+        except FileNotFoundError:
+            return []
+        return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in names)
+
+    def read(self, url: str, start: int, stop: int, fingerprint: str = "") -> bytes:
+        """Return the bytes [start, stop) of a file, exactly that many.
+
+        Raises:
+            SourceChanged: the file is not the one of ``fingerprint``, or ends before ``stop``.
+            RangeNotSupported: the server sent the whole file.
+            SourceNotFound, AccessDenied, SourceUnreachable: as in `stat`.
+        """
+        return self._run(self._fetch(ByteRange(url, start, stop, fingerprint)))
+
+    def read_ranges(
+        self, ranges: Iterable[ByteRange], *, in_flight: int = 32, in_flight_bytes: int = 32 << 20
+    ) -> Iterator[bytes]:
+        """Read many ranges at once and yield their bytes in the order asked for.
+
+        Lazy: a range is requested when fewer than ``in_flight`` requests and ``in_flight_bytes`` bytes are under way
+        or waiting to be taken (one range is always allowed). An abandoned iterator cancels what is under way.
+
+        Raises:
+            SvitError: as in `read`, when the iterator reaches the range that failed.
+        """
+        pending: deque[tuple[int, Future[bytes]]] = deque()
+        held = 0
+        with self._pool(in_flight) as pool:
+            try:
+                for part in ranges:
+                    while pending and (len(pending) >= in_flight or held + len(part) > in_flight_bytes):
+                        size, future = pending.popleft()
+                        held -= size
+                        yield future.result()
+                    pending.append((len(part), self._submit(self._fetch(part, pool))))
+                    held += len(part)
+                while pending:
+                    yield pending.popleft()[1].result()
+            finally:
+                for _, future in pending:
+                    future.cancel()
+
+    def open(self, url: str) -> BinaryIO:
+        """Open a file for reading: sequential reads are read ahead, seeks cost one request.
+
+        Raises:
+            SvitError: as in `stat`; a read may raise as in `read`.
+        """
+        fs, path = self._file_system(url)
+        if _is_here(fs):
+            try:
+                return fs.open(path, "rb")  # type: ignore[no-any-return]
+            except OSError as error:
+                raise as_svit_error(url, error) from error
+        return io.BufferedReader(_RangeFile(self, self.stat(url)), 1 << 17)
+
+    def submit(self, part: ByteRange) -> Future[bytes]:
+        """Begin reading a range in the background; the future gives what `read` would."""
+        return self._submit(self._fetch(part))
+
+    # How a request is made ------------------------------------------------------------------------------------------
+
+    def _file_system(self, url: str) -> tuple[Any, str]:
+        protocol, has_protocol, rest = url.partition("://")
+        protocol = protocol if has_protocol else "file"
+        key = (os.getpid(), protocol)  # an async file system does not survive a fork
+        if key not in self._open:
+            options = dict(self.options or {})
+            if options and all(isinstance(value, dict) for value in options.values()):
+                options = dict(options.get(protocol, {}))
+            if protocol == "hf" and self.token is not None:
+                options["token"] = self.token
+            try:
+                self._open[key] = url_to_fs(url, **(options if has_protocol else {}))[0]
+            except (ImportError, ValueError) as error:
+                raise as_svit_error(url, error) from error
+        fs = self._open[key]
+        return fs, str(fs._strip_protocol(url))  # noqa: SLF001 - fsspec's own name for it; url_to_fs calls it too
+
+    async def _fetch(self, part: ByteRange, pool: ThreadPoolExecutor | None = None) -> bytes:
+        if len(part) <= 0:
+            return b""
+        return await self._retrying(part.url, lambda: self._request(part, pool))
+
+    async def _request(self, part: ByteRange, pool: ThreadPoolExecutor | None) -> bytes:
+        fs, path = self._file_system(part.url)
+        if _is_http(fs):
+            return await http_range(fs, part.url, part.start, part.stop, part.fingerprint, timeout=self.timeout)
+        options = {} if _is_here(fs) else {"cache_type": "none"}  # fsspec's default reads 5 MiB for any small range
+        if fs.async_impl:
+            options = {}
+        reading = self._call(fs, "cat_file", path, start=part.start, end=part.stop, pool=pool, **options)
+        data: bytes = await asyncio.wait_for(reading, 4 * self.timeout)
+        if len(data) != len(part):
+            if _is_here(fs):
+                raise SourceChanged(
+                    f"{part.url} ends at byte {part.start + len(data):,}, but bytes {part.start:,} to {part.stop:,} were "
+                    "expected of it. The file is shorter than its directory says: copy or download it again."
+                )
+            raise Transient(f"{len(data):,} of {len(part):,} bytes came")
+        return data
+
+    @staticmethod
+    async def _call(fs: Any, name: str, path: str, pool: ThreadPoolExecutor | None = None, **options: Any) -> Any:
+        if fs.async_impl:
+            return await getattr(fs, f"_{name}")(path, **options)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool, lambda: getattr(fs, name)(path, **options))
+
+    async def _retrying(self, url: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return await request()
+            except SvitError:
+                raise
+            except Exception as error:
+                explained = as_svit_error(url, error)
+                if not isinstance(explained, SourceUnreachable):
+                    raise explained from error
+                if attempt == self.attempts:
+                    raise SourceUnreachable(f"{explained} Gave up after {attempt} attempts.") from error
+                pause = min(30.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+                await asyncio.sleep(max(pause, getattr(error, "retry_after", 0.0)))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, fsspec.asyn.get_loop())
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        future = self._submit(coroutine)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # does nothing to a finished request; ends one that Ctrl-C left behind
+
+    @contextmanager
+    def _pool(self, workers: int) -> Iterator[ThreadPoolExecutor]:
+        pool = ThreadPoolExecutor(max_workers=min(workers, 16), thread_name_prefix="svit-read")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_http(fs: Any) -> bool:
+    return "http" in fs.protocol
+
+
+def _is_here(fs: Any) -> bool:
+    """Tell whether a read costs no round trip."""
+    return bool(
+        {"file", "local", "memory"} & {fs.protocol}
+        if isinstance(fs.protocol, str)
+        else {"file", "local", "memory"} & set(fs.protocol)
+    )
+
+
+class _RangeFile(io.RawIOBase):
+    """A remote file as a seekable stream: blocks double while reads are sequential, and the next one is read ahead."""
+
+    def __init__(self, storage: Storage, info: FileInfo) -> None:
+        self._storage = storage
+        self._info = info
+        self._position = 0
+        self._start, self._block = 0, b""  # the block in hand and where it begins
+        self._ahead: tuple[int, Future[bytes]] | None = None  # where the block under way begins
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._info.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._info.size:
+            return 0
+        if not self._start <= self._position < self._start + len(self._block):
+            self._load(len(buffer))
+        at = self._position - self._start
+        part = self._block[at : at + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def close(self) -> None:
+        self._drop_ahead()
+        super().close()
+
+    def _load(self, wanted: int) -> None:
+        sequential = self._block and self._position == self._start + len(self._block)
+        size = min(_BLOCK, 2 * len(self._block)) if sequential else max(_FIRST_BLOCK, wanted)
+        if self._ahead is not None and self._ahead[0] == self._position:
+            self._block = self._ahead[1].result()
+            self._ahead = None
+        else:
+            self._drop_ahead()
+            self._block = self._begin(self._position, size).result()
+        self._start = self._position
+        if sequential and (after := self._start + len(self._block)) < self._info.size:
+            self._ahead = (after, self._begin(after, min(_BLOCK, 2 * len(self._block))))
+
+    def _begin(self, start: int, size: int) -> Future[bytes]:
+        stop = min(start + size, self._info.size)
+        return self._storage.submit(ByteRange(self._info.url, start, stop, self._info.fingerprint))
+
+    def _drop_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead[1].cancel()
+            self._ahead = None
