@@ -21,6 +21,7 @@ import fsspec.asyn
 from fsspec.core import url_to_fs
 
 from svit_datasets.errors import SourceChanged, SourceUnreachable, SvitError
+from svit_datasets.range_file import RangeFile
 from svit_datasets.transport import Transient, as_svit_error, http_range, http_stat
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ByteRange", "FileInfo", "Storage"]
 
-_BLOCK = 4 << 20  # bytes a sequential read asks for at once, after it has proved sequential
-_FIRST_BLOCK = 1 << 18  # bytes a read at a new place asks for; enough for a zip's end record and small directory
+_FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
+_USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,14 @@ class ByteRange:
     """A part of a file."""
 
     url: str
-    start: int  # bytes, 0-based, inclusive
-    stop: int  # bytes, exclusive
+    start: int = 0  # bytes, 0-based, inclusive
+    stop: int | None = None  # bytes, exclusive; None: to the end, which takes the whole file (start must be 0)
     fingerprint: str = ""  # of the file that the range was planned for; another one is an error
 
-    def __len__(self) -> int:
-        """Return the number of bytes."""
-        return self.stop - self.start
+    @property
+    def cost(self) -> int:
+        """Bytes that the range will hold in memory; a guess for a file of unknown size."""
+        return _USUAL_PHOTO if self.stop is None else self.stop - self.start
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Storage:
         return FileInfo(url, int(info["size"]), str(getattr(tag, "sha256", tag)).strip('"'))
 
     def list(self, url: str) -> list[str] | None:
-        """Return the names in a folder, sorted; [] where there is no such folder, None where the protocol cannot list (http)."""
+        """Return the names in a folder, sorted; [] where there is no such folder, None for http, which cannot list."""
         fs, path = self._file_system(url)
         if _is_http(fs):
             return None
@@ -116,15 +118,16 @@ class Storage:
             return []
         return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in names)
 
-    def read(self, url: str, start: int, stop: int, fingerprint: str = "") -> bytes:
-        """Return the bytes [start, stop) of a file, exactly that many.
+    def read(self, url: str, start: int = 0, stop: int | None = None, fingerprint: str = "") -> bytes:
+        """Return the bytes [start, stop) of a file, exactly that many; without ``stop`` the whole file.
 
         Raises:
             SourceChanged: the file is not the one of ``fingerprint``, or ends before ``stop``.
             RangeNotSupported: the server sent the whole file.
             SourceNotFound, AccessDenied, SourceUnreachable: as in `stat`.
         """
-        return self._run(self._fetch(ByteRange(url, start, stop, fingerprint)))
+        data: bytes = self._run(self._fetch(ByteRange(url, start, stop, fingerprint)))
+        return data
 
     def read_ranges(
         self, ranges: Iterable[ByteRange], *, in_flight: int = 32, in_flight_bytes: int = 32 << 20
@@ -142,12 +145,12 @@ class Storage:
         with self._pool(in_flight) as pool:
             try:
                 for part in ranges:
-                    while pending and (len(pending) >= in_flight or held + len(part) > in_flight_bytes):
+                    while pending and (len(pending) >= in_flight or held + part.cost > in_flight_bytes):
                         size, future = pending.popleft()
                         held -= size
                         yield future.result()
-                    pending.append((len(part), self._submit(self._fetch(part, pool))))
-                    held += len(part)
+                    pending.append((part.cost, self._submit(self._fetch(part, pool))))
+                    held += part.cost
                 while pending:
                     yield pending.popleft()[1].result()
             finally:
@@ -166,7 +169,9 @@ class Storage:
                 return fs.open(path, "rb")  # type: ignore[no-any-return]
             except OSError as error:
                 raise as_svit_error(url, error) from error
-        return io.BufferedReader(_RangeFile(self, self.stat(url)), 1 << 17)
+        info = self.stat(url)
+        begin = lambda start, stop: self.submit(ByteRange(url, start, stop, info.fingerprint))  # noqa: E731
+        return io.BufferedReader(RangeFile(info.size, begin), 1 << 17)
 
     def submit(self, part: ByteRange) -> Future[bytes]:
         """Begin reading a range in the background; the future gives what `read` would."""
@@ -175,8 +180,7 @@ class Storage:
     # How a request is made ------------------------------------------------------------------------------------------
 
     def _file_system(self, url: str) -> tuple[Any, str]:
-        protocol, has_protocol, rest = url.partition("://")
-        protocol = protocol if has_protocol else "file"
+        protocol = url.partition("://")[0] if "://" in url else "file"
         key = (os.getpid(), protocol)  # an async file system does not survive a fork
         if key not in self._open:
             options = dict(self.options or {})
@@ -185,33 +189,34 @@ class Storage:
             if protocol == "hf" and self.token is not None:
                 options["token"] = self.token
             try:
-                self._open[key] = url_to_fs(url, **(options if has_protocol else {}))[0]
+                self._open[key] = url_to_fs(url, **(options if protocol != "file" else {}))[0]
             except (ImportError, ValueError) as error:
                 raise as_svit_error(url, error) from error
         fs = self._open[key]
         return fs, str(fs._strip_protocol(url))  # noqa: SLF001 - fsspec's own name for it; url_to_fs calls it too
 
     async def _fetch(self, part: ByteRange, pool: ThreadPoolExecutor | None = None) -> bytes:
-        if len(part) <= 0:
+        if part.start == part.stop:
             return b""
-        return await self._retrying(part.url, lambda: self._request(part, pool))
+        data: bytes = await self._retrying(part.url, lambda: self._request(part, pool))
+        return data
 
     async def _request(self, part: ByteRange, pool: ThreadPoolExecutor | None) -> bytes:
         fs, path = self._file_system(part.url)
         if _is_http(fs):
             return await http_range(fs, part.url, part.start, part.stop, part.fingerprint, timeout=self.timeout)
-        options = {} if _is_here(fs) else {"cache_type": "none"}  # fsspec's default reads 5 MiB for any small range
-        if fs.async_impl:
-            options = {}
-        reading = self._call(fs, "cat_file", path, start=part.start, end=part.stop, pool=pool, **options)
+        options: dict[str, Any] = {} if part.stop is None else {"start": part.start, "end": part.stop}
+        if not (_is_here(fs) or fs.async_impl):
+            options["cache_type"] = "none"  # a buffered file reads 5 MiB for any small range by default
+        reading = self._call(fs, "cat_file", path, pool=pool, **options)
         data: bytes = await asyncio.wait_for(reading, 4 * self.timeout)
-        if len(data) != len(part):
+        if part.stop is not None and len(data) != part.cost:
             if _is_here(fs):
                 raise SourceChanged(
-                    f"{part.url} ends at byte {part.start + len(data):,}, but bytes {part.start:,} to {part.stop:,} were "
-                    "expected of it. The file is shorter than its directory says: copy or download it again."
+                    f"{part.url} ends at byte {part.start + len(data):,}, but bytes {part.start:,} to {part.stop:,} of it "
+                    "were expected. The file is shorter than its directory says: copy or download it again."
                 )
-            raise Transient(f"{len(data):,} of {len(part):,} bytes came")
+            raise Transient(f"{len(data):,} of {part.cost:,} bytes came")
         return data
 
     @staticmethod
@@ -267,65 +272,3 @@ def _is_here(fs: Any) -> bool:
         if isinstance(fs.protocol, str)
         else {"file", "local", "memory"} & set(fs.protocol)
     )
-
-
-class _RangeFile(io.RawIOBase):
-    """A remote file as a seekable stream: blocks double while reads are sequential, and the next one is read ahead."""
-
-    def __init__(self, storage: Storage, info: FileInfo) -> None:
-        self._storage = storage
-        self._info = info
-        self._position = 0
-        self._start, self._block = 0, b""  # the block in hand and where it begins
-        self._ahead: tuple[int, Future[bytes]] | None = None  # where the block under way begins
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._info.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        if self._position >= self._info.size:
-            return 0
-        if not self._start <= self._position < self._start + len(self._block):
-            self._load(len(buffer))
-        at = self._position - self._start
-        part = self._block[at : at + len(buffer)]
-        buffer[: len(part)] = part
-        self._position += len(part)
-        return len(part)
-
-    def close(self) -> None:
-        self._drop_ahead()
-        super().close()
-
-    def _load(self, wanted: int) -> None:
-        sequential = self._block and self._position == self._start + len(self._block)
-        size = min(_BLOCK, 2 * len(self._block)) if sequential else max(_FIRST_BLOCK, wanted)
-        if self._ahead is not None and self._ahead[0] == self._position:
-            self._block = self._ahead[1].result()
-            self._ahead = None
-        else:
-            self._drop_ahead()
-            self._block = self._begin(self._position, size).result()
-        self._start = self._position
-        if sequential and (after := self._start + len(self._block)) < self._info.size:
-            self._ahead = (after, self._begin(after, min(_BLOCK, 2 * len(self._block))))
-
-    def _begin(self, start: int, size: int) -> Future[bytes]:
-        stop = min(start + size, self._info.size)
-        return self._storage.submit(ByteRange(self._info.url, start, stop, self._info.fingerprint))
-
-    def _drop_ahead(self) -> None:
-        if self._ahead is not None:
-            self._ahead[1].cancel()
-            self._ahead = None

@@ -32,7 +32,7 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _MAX_RETRY_AFTER = 120.0  # seconds; a server that asks for more is taken to be down
 
 
-class Transient(Exception):  # noqa: N818 - a message to the retry loop, never to a user
+class Transient(Exception):
     """A failure that the next attempt may not meet.
 
     Args:
@@ -59,9 +59,17 @@ async def http_stat(fs: Any, url: str, *, timeout: float) -> tuple[int, str]:  #
         return int(total), _fingerprint(response.headers)
 
 
-async def http_range(fs: Any, url: str, start: int, stop: int, fingerprint: str, *, timeout: float) -> bytes:  # noqa: ASYNC109
+async def http_range(
+    fs: Any,
+    url: str,
+    start: int,
+    stop: int | None,
+    fingerprint: str,
+    *,
+    timeout: float,  # noqa: ASYNC109 - seconds per read, not in all
+) -> bytes:
     """Return exactly the bytes [start, stop) of ``url``; all of them belong to the file of ``fingerprint`` if given."""
-    async with await _get(fs, url, f"bytes={start}-{stop - 1}", timeout) as response:
+    async with await _get(fs, url, None if stop is None else f"bytes={start}-{stop - 1}", timeout) as response:
         _raise_for_status(url, response)
         now = _fingerprint(response.headers)
         if response.status == 416 or (fingerprint and now and now != fingerprint):
@@ -69,10 +77,12 @@ async def http_range(fs: Any, url: str, start: int, stop: int, fingerprint: str,
                 f"{url} changed while it was read (it was {fingerprint or 'longer'}, now it is {now or 'shorter'}). "
                 "Nothing of the two was mixed; start again to read the new file."
             )
+        if stop is None:
+            return await _whole(response)
         if response.status != 206:
             raise RangeNotSupported(
-                f"{url}: the server ignores Range requests (status {response.status}, expected 206), so parts of the file "
-                "cannot be read. Use a server that honours Range, or download the file and give its local path."
+                f"{url}: the server ignores Range requests (status {response.status}, expected 206), so parts of the "
+                "file cannot be read. Use a server that honours Range, or download the file and give its local path."
             )
         first, last, _ = _content_range(response.headers)
         if (first, last) != (start, stop - 1):
@@ -83,11 +93,21 @@ async def http_range(fs: Any, url: str, start: int, stop: int, fingerprint: str,
     return data
 
 
-async def _get(fs: Any, url: str, byte_range: str, timeout: float) -> Any:  # noqa: ASYNC109
+async def _whole(response: Any) -> bytes:
+    data: bytes = await response.read()
+    expected = response.headers.get("Content-Length")
+    if expected is not None and len(data) != int(expected):
+        raise Transient(f"{len(data):,} of {int(expected):,} bytes came")
+    return data
+
+
+async def _get(fs: Any, url: str, byte_range: str | None, timeout: float) -> Any:  # noqa: ASYNC109
     import aiohttp  # noqa: PLC0415 - 0.1 s that local files need not wait for
 
     options = dict(fs.kwargs)
-    headers = {**options.pop("headers", {}), "Range": byte_range, "Accept-Encoding": "identity"}
+    headers = {**options.pop("headers", {}), "Accept-Encoding": "identity"}
+    if byte_range is not None:
+        headers["Range"] = byte_range
     limit = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
     session = await fs.set_session()
     return session.get(fs.encode_url(url), **{"timeout": limit, **options, "headers": headers})
@@ -164,7 +184,7 @@ def as_svit_error(url: str, error: BaseException) -> SvitError:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """Return the HTTP status in an error or in what it was raised from: s3fs and huggingface_hub wrap it differently."""
+    """Return the HTTP status in an error or in what it was raised from: every file system wraps it in its own way."""
     for _ in range(6):
         if error is None:
             return None

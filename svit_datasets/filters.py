@@ -1,0 +1,87 @@
+"""Which images and which answers are wanted: the held-out split, known-bad answers, lists of ids.
+
+Ids and text in, yes or no out. The published list of held-out ids is fetched by `sources`, never part of this package.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from svit_datasets.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    ImageIds = Iterable[int] | str | os.PathLike[str] | Callable[[int], bool]
+
+__all__ = ["is_message_empty", "listed_ids", "parse_ids", "select_ids"]
+
+# 21 detail descriptions answer that the message was empty, in several wordings; a list of ids would miss the rest.
+_EMPTY = re.compile(
+    r"\bmessages?\b[^.!?]{0,40}\b(?:is|was|seems?|appears?)(?: to (?:be|have been))? (?:an )?empty\b", re.IGNORECASE
+)
+
+
+def is_message_empty(answer: str) -> bool:
+    """Tell whether an answer says that the message was empty: GPT-4 had been asked without its context."""
+    return "empty" in answer and _EMPTY.search(answer) is not None
+
+
+def parse_ids(text: str, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Read image ids, one a line; blank lines are skipped.
+
+    Args:
+        text: the file's content.
+        name: what errors call the file.
+
+    Returns:
+        int64, ascending, each once.
+
+    Raises:
+        OptionError: a line is no number; the message quotes it.
+    """
+    ids = set()
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        if not line.strip():
+            continue
+        if not line.strip().isdecimal():
+            raise OptionError(f"{name}, line {number}: expected a Visual Genome id, found {line.strip()[:60]!r}.")
+        ids.add(int(line))
+    return np.array(sorted(ids), dtype=np.int64)
+
+
+def select_ids(
+    ids: np.ndarray[Any, np.dtype[np.int64]], wanted: ImageIds | None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return a mask over ``ids``: which of them ``image_ids=`` asks for.
+
+    Args:
+        ids: int64, in any order.
+        wanted: None (all), ids, a file with one id a line, or a function from id to bool, called once an id.
+
+    Raises:
+        OptionError: the file is missing or malformed, or the ids are no numbers.
+    """
+    if wanted is None:
+        return np.ones(len(ids), dtype=bool)
+    if callable(wanted):
+        return np.fromiter((bool(wanted(int(image_id))) for image_id in ids), dtype=bool, count=len(ids))
+    return np.isin(ids, listed_ids(wanted))
+
+
+def listed_ids(wanted: Iterable[int] | str | os.PathLike[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the ids of ``image_ids=`` where it is a list or a file; int64, ascending, each once."""
+    if isinstance(wanted, str | os.PathLike):
+        try:
+            return parse_ids(Path(wanted).expanduser().read_text("utf-8"), str(wanted))
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"image_ids={str(wanted)!r} cannot be read: {error}.") from error
+    try:
+        return np.array(sorted({int(image_id) for image_id in wanted}), dtype=np.int64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"image_ids must hold Visual Genome ids (int): {error}.") from error
