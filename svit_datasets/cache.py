@@ -27,13 +27,13 @@ __all__ = ["build_once", "cache_root", "write_atomically"]
 def cache_root(cache_dir: str | os.PathLike[str] | None) -> Path:
     """Return the folder for text tables, zip directories and reports.
 
-    ``cache_dir/svit`` where the user gave one, else ``svit`` in the Hugging Face home (``HF_HOME``).
+    ``cache_dir/svit-sources`` where the user gave one, else ``svit-sources`` in the Hugging Face home (``HF_HOME``).
     """
     if cache_dir is None:
         from huggingface_hub.constants import HF_HOME  # noqa: PLC0415 - read when needed, so that tests may set it
 
         cache_dir = HF_HOME
-    return Path(cache_dir).expanduser() / "svit"
+    return Path(cache_dir).expanduser() / "svit-sources"
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:

@@ -40,7 +40,18 @@ if TYPE_CHECKING:
     from svit_datasets.storage import FileInfo, Storage
     from svit_datasets.tasks import Task
 
-__all__ = ["HUB", "TextFile", "Upstream", "find_file", "find_text", "join_url", "open_text", "read_holdout", "upstream"]
+__all__ = [
+    "HUB",
+    "TextFile",
+    "Upstream",
+    "explain_damage",
+    "find_file",
+    "find_text",
+    "join_url",
+    "open_text",
+    "read_holdout",
+    "upstream",
+]
 
 HUB = "hf://datasets/BAAI/SVIT"
 _ENDINGS = (".zip", ".json", ".jsonl", ".json.gz")
@@ -164,14 +175,16 @@ def open_text(info: FileInfo, storage: Storage) -> Iterator[tuple[BinaryIO, str,
     """
     name = info.url.rsplit("/", 1)[-1]
     with storage.open(info.url) as raw:
-        with _damage(info.url, raw):
+        stream: Any
+        total: int | None
+        with explain_damage(info.url, raw):
             if name.endswith(".zip"):
                 archive = zipfile.ZipFile(raw)
                 member = _member(archive, info.url)
                 stream, total = archive.open(member), member.file_size
                 label = f"{info.url}::{member.filename}"
             elif name.endswith(".gz"):
-                stream, total, label = gzip.open(raw), None, info.url
+                stream, total, label = gzip.GzipFile(fileobj=raw), None, info.url
             else:
                 stream, total, label = raw, info.size, info.url
         yield io.BufferedReader(_Guarded(stream, label, raw), 1 << 20), label, total
@@ -203,14 +216,15 @@ class _Guarded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _damage(self._label, self._raw):
+        with explain_damage(self._label, self._raw):
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
 @contextmanager
-def _damage(label: str, raw: BinaryIO) -> Iterator[None]:
+def explain_damage(label: str, raw: BinaryIO) -> Iterator[None]:
+    """Turn what zip and gzip readers raise into `CorruptFile` with the place in the file ``raw``."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError) as error:

@@ -14,13 +14,14 @@ import random
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec.asyn
 from fsspec.core import url_to_fs
 
-from svit_datasets.errors import SourceChanged, SourceUnreachable, SvitError
+from svit_datasets.errors import SourceChanged, SourceNotFound, SourceUnreachable, SvitError
 from svit_datasets.range_file import RangeFile
 from svit_datasets.transport import Transient, as_svit_error, http_range, http_stat
 
@@ -50,6 +51,7 @@ class ByteRange:
     start: int = 0  # bytes, 0-based, inclusive
     stop: int | None = None  # bytes, exclusive; None: to the end, which takes the whole file (start must be 0)
     fingerprint: str = ""  # of the file that the range was planned for; another one is an error
+    alternates: tuple[str, ...] = ()  # URLs to try in turn where the one before is not found
 
     @property
     def cost(self) -> int:
@@ -130,15 +132,15 @@ class Storage:
         return data
 
     def read_ranges(
-        self, ranges: Iterable[ByteRange], *, in_flight: int = 32, in_flight_bytes: int = 32 << 20
-    ) -> Iterator[bytes]:
-        """Read many ranges at once and yield their bytes in the order asked for.
+        self, ranges: Iterable[ByteRange], *, in_flight: int = 64, in_flight_bytes: int = 32 << 20
+    ) -> Iterator[bytes | SvitError]:
+        """Read many ranges at once and yield what came of each, in the order asked for.
 
         Lazy: a range is requested when fewer than ``in_flight`` requests and ``in_flight_bytes`` bytes are under way
         or waiting to be taken (one range is always allowed). An abandoned iterator cancels what is under way.
 
-        Raises:
-            SvitError: as in `read`, when the iterator reaches the range that failed.
+        Yields:
+            A range's bytes, or the error that `read` would have raised: one lost range loses no other.
         """
         pending: deque[tuple[int, Future[bytes]]] = deque()
         held = 0
@@ -146,13 +148,12 @@ class Storage:
             try:
                 for part in ranges:
                     while pending and (len(pending) >= in_flight or held + part.cost > in_flight_bytes):
-                        size, future = pending.popleft()
-                        held -= size
-                        yield future.result()
+                        held -= pending[0][0]
+                        yield _outcome(pending.popleft()[1])
                     pending.append((part.cost, self._submit(self._fetch(part, pool))))
                     held += part.cost
                 while pending:
-                    yield pending.popleft()[1].result()
+                    yield _outcome(pending.popleft()[1])
             finally:
                 for _, future in pending:
                     future.cancel()
@@ -170,12 +171,8 @@ class Storage:
             except OSError as error:
                 raise as_svit_error(url, error) from error
         info = self.stat(url)
-        begin = lambda start, stop: self.submit(ByteRange(url, start, stop, info.fingerprint))  # noqa: E731
-        return io.BufferedReader(RangeFile(info.size, begin), 1 << 17)
-
-    def submit(self, part: ByteRange) -> Future[bytes]:
-        """Begin reading a range in the background; the future gives what `read` would."""
-        return self._submit(self._fetch(part))
+        read = partial(self._begin, info)
+        return io.BufferedReader(RangeFile(info.size, read), 1 << 17)
 
     # How a request is made ------------------------------------------------------------------------------------------
 
@@ -198,8 +195,15 @@ class Storage:
     async def _fetch(self, part: ByteRange, pool: ThreadPoolExecutor | None = None) -> bytes:
         if part.start == part.stop:
             return b""
-        data: bytes = await self._retrying(part.url, lambda: self._request(part, pool))
-        return data
+        urls = (part.url, *part.alternates)
+        for url in urls:
+            request = partial(self._request, replace(part, url=url), pool)
+            try:
+                data: bytes = await self._retrying(url, request)
+            except SourceNotFound:
+                continue
+            return data
+        raise SourceNotFound(f"Not found: {', '.join(urls)}.")
 
     async def _request(self, part: ByteRange, pool: ThreadPoolExecutor | None) -> bytes:
         fs, path = self._file_system(part.url)
@@ -242,6 +246,9 @@ class Storage:
                 await asyncio.sleep(max(pause, getattr(error, "retry_after", 0.0)))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def _begin(self, info: FileInfo, start: int, stop: int) -> Future[bytes]:
+        return self._submit(self._fetch(ByteRange(info.url, start, stop, info.fingerprint)))
+
     def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(coroutine, fsspec.asyn.get_loop())
 
@@ -259,6 +266,13 @@ class Storage:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _outcome(future: Future[bytes]) -> bytes | SvitError:
+    try:
+        return future.result()
+    except SvitError as error:
+        return error
 
 
 def _is_http(fs: Any) -> bool:

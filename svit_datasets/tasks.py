@@ -58,3 +58,39 @@ def get_task(name: str | None) -> Task:
         return TASKS[name]
     except KeyError:
         raise OptionError(f"Unknown config {name!r}. Available: {', '.join(TASKS)}") from None
+
+
+def infer_tasks(topics: tuple[str | None, ...], sizes: tuple[int, ...], texts: tuple[str, ...]) -> list[str]:
+    """Guess the task of each block of an item that holds several tasks without saying which.
+
+    Used only for svit.zip when the four files are not there. A block with a topic or more than one question is
+    conversation; one with box markup is referring_qa; of the rest, the only block of an item is its detail_description,
+    the others are referring_qa where every marked block of the item is one, else complex_reasoning.
+
+    Args:
+        topics: one a block.
+        sizes: messages a block.
+        texts: all messages, in order.
+
+    Returns:
+        One configuration name a block.
+    """
+    tasks: list[str | None] = []
+    at = 0
+    for topic, size in zip(topics, sizes, strict=True):
+        if topic is not None or size > 2:
+            tasks.append("conversation")
+        elif any("<st>" in text for text in texts[at : at + size]):
+            tasks.append("referring_qa")
+        else:
+            tasks.append(None)
+        at += size
+    known = set(tasks) - {None}
+    rest = (
+        "detail_description"
+        if len(tasks) == 1
+        else "referring_qa"
+        if known == {"referring_qa"}
+        else "complex_reasoning"
+    )
+    return [task or rest for task in tasks]

@@ -1,0 +1,278 @@
+"""Image ids or paths in, where their bytes are out: files of folders, members of zips, names to try.
+
+The places are asked in order, each once for all ids: a folder by its listing, a zip by its directory, an http folder by
+the names it would have. Nothing of a photo is read here, only lists of names; which places there are, `image_sources`
+says.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from svit_datasets.errors import SvitError
+from svit_datasets.storage import ByteRange
+from svit_datasets.zips import DIRECTORY, read_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from svit_datasets.storage import Storage
+
+__all__ = ["ImageSource", "Located", "Locator", "vg_folder"]
+
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+_STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 1990, 2187, 2194, 2579})
+_OTHER_SETS = re.compile(r"(?:^|/)(?:gqa|ocr_vqa|textvqa)(?:/|$)")  # whose numbers are no Visual Genome ids to us
+_VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
+_COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
+_WHOLE_FILE = pa.schema([field for field in DIRECTORY if field.name != "name"])
+_log = logging.getLogger(__name__)
+
+
+def vg_folder(image_id: int) -> Literal["VG_100K", "VG_100K_2"]:
+    """Return the folder of Visual Genome's distribution that holds a photo; right for all 108,077 (measured)."""
+    return "VG_100K" if 2 <= image_id <= 50 or 61511 <= image_id <= 2377380 or image_id in _STRAYS else "VG_100K_2"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """One place with photos."""
+
+    kind: Literal["folder", "zip", "template"]
+    urls: tuple[str, ...]  # of the folder or the zip; of a template all places to try, each to be filled in
+    fingerprint: str = ""  # of a zip
+    local: bool = False  # its photos are files of this machine, which can be referenced by path
+    origin: bool = False  # asked only because nothing of the user's had the photo
+
+    @property
+    def by(self) -> str:
+        """What a template is filled in with."""
+        return next(key for key in ("image_id", "coco_id", "path") if f"{{{key}}}" in self.urls[0])
+
+    def filled_in(self, name: str) -> tuple[str, ...]:
+        """Return the URLs a template stands for; both folders of Visual Genome where it names one."""
+        urls: list[str] = []
+        for url in self.urls:
+            folders = ["VG_100K", "VG_100K_2"] if "{folder}" in url else [""]
+            if folders[1:] and vg_folder(int(name)) == "VG_100K_2":
+                folders.reverse()
+            urls.extend(url.replace("{folder}", folder).replace(f"{{{self.by}}}", name) for folder in folders)
+        return tuple(urls)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where n photos are, as columns: small to pickle, quick to slice."""
+
+    sources: tuple[ImageSource, ...]
+    source: np.ndarray[Any, np.dtype[np.int16]]  # (n,) position in sources; -1: nowhere
+    name: pa.StringArray  # (n,) a folder's file, a zip's member, what a template is filled in with; "" where nowhere
+    entry: pa.Table  # (n,) start, stop, size, method and crc of zips.DIRECTORY; zeros for what is no zip's member
+    note: str = ""  # why a place could not be asked
+
+    def __len__(self) -> int:
+        """Return the number of photos asked for, found or not."""
+        return len(self.source)
+
+    def byte_range(self, index: int) -> ByteRange:
+        """Return what to read for photo ``index``, which must have been found."""
+        source, name = self.sources[self.source[index]], self.name[index].as_py()
+        if source.kind == "folder":
+            return ByteRange(f"{source.urls[0]}/{name}")
+        if source.kind == "template":
+            urls = source.filled_in(name)
+            return ByteRange(urls[0], alternates=urls[1:])
+        start, stop = self.entry["start"][index].as_py(), self.entry["stop"][index].as_py()
+        return ByteRange(source.urls[0], start, stop, source.fingerprint)
+
+    def label(self, index: int) -> str:
+        """Return what errors call photo ``index``."""
+        source = self.sources[self.source[index]]
+        url = self.byte_range(index).url
+        return f"{url}::{self.name[index].as_py()}" if source.kind == "zip" else url
+
+    def take(self, rows: Ids) -> Located:
+        """Return the same for some of the photos, in the order asked for."""
+        at = pa.array(rows)
+        return replace(self, source=self.source[rows], name=self.name.take(at), entry=self.entry.take(at))
+
+
+class Locator:
+    """Finds photos in a list of places.
+
+    Args:
+        sources: the places, in the order they are asked.
+        storage: how they are reached.
+        cache: where zip directories are kept.
+        coco_ids: from Visual Genome ids (int64) to COCO ids (int64, -1 for none); called only when a place holds COCO
+            photos. None: COCO copies do not stand in for Visual Genome's.
+    """
+
+    def __init__(
+        self, sources: tuple[ImageSource, ...], storage: Storage, cache: Path, coco_ids: Callable[[Ids], Ids] | None
+    ) -> None:
+        self._sources, self._storage, self._cache, self._coco_ids = list(sources), storage, cache, coco_ids
+
+    def by_id(self, image_ids: Ids) -> Located:
+        """Locate photos by Visual Genome id.
+
+        Raises:
+            SvitError: a place cannot be listed; for Visual Genome's own site only where no other place had any photo.
+        """
+        found = _Found(len(image_ids))
+
+        def match(source: ImageSource, names: pa.Array) -> None:
+            found.match(image_ids, _numbers(names, _VG_NAME, source))
+            coco = _numbers(names, _COCO_NAME, source)
+            if self._coco_ids is not None and (coco >= 0).any() and found.missing.any():
+                found.match(self._coco_ids(image_ids), coco)
+
+        def fill(source: ImageSource) -> None:
+            if source.by == "image_id":
+                found.fill(image_ids >= 0, [str(image_id) for image_id in image_ids])
+            elif source.by == "coco_id" and self._coco_ids is not None:
+                coco = self._coco_ids(image_ids)
+                found.fill(coco >= 0, [f"{coco_id:012d}" for coco_id in coco])
+
+        return self._ask(found, match, fill)
+
+    def by_path(self, paths: list[str]) -> Located:
+        """Locate photos by the path that a LLaVA-form record gives, such as ``coco/train2017/000000000009.jpg``.
+
+        Raises:
+            SvitError: as in `by_id`.
+        """
+        found = _Found(len(paths))
+        text = pa.array(paths, pa.string())
+        is_vg, is_coco = pc.starts_with(text, "vg/"), pc.starts_with(text, "coco/")
+        vg_ids = np.where(is_vg, _numbers(text, _VG_NAME), -2)
+        coco_ids = np.where(is_coco, _numbers(text, _COCO_NAME), -2)
+
+        def match(source: ImageSource, names: pa.Array) -> None:
+            found.match(vg_ids, _numbers(names, _VG_NAME, source))
+            found.match(coco_ids, _numbers(names, _COCO_NAME, source))
+            if found.missing.any():
+                found.match_names(_names_in(source, paths), names)
+
+        def fill(source: ImageSource) -> None:
+            if source.by == "image_id":
+                found.fill(vg_ids >= 0, [str(image_id) for image_id in vg_ids])
+            elif source.by == "coco_id":
+                found.fill(coco_ids >= 0, [f"{coco_id:012d}" for coco_id in coco_ids])
+            else:
+                found.fill(np.ones(len(paths), dtype=bool), paths)
+
+        return self._ask(found, match, fill)
+
+    def _ask(
+        self, found: _Found, match: Callable[[ImageSource, pa.Array], None], fill: Callable[[ImageSource], None]
+    ) -> Located:
+        note = ""
+        for number, source in enumerate(self._sources):
+            if not found.missing.any():
+                break
+            found.source_number = number
+            if source.kind == "template":
+                fill(source)
+                continue
+            try:
+                listing = self._listing(number)
+            except SvitError as error:
+                if not source.origin or found.missing.all():
+                    raise
+                note = f"{error}"
+                _log.warning(
+                    "%d photos are not under data_dir, and their origin cannot be read: %s", found.missing.sum(), error
+                )
+                break
+            found.listing = listing
+            match(source, listing["name"].combine_chunks())
+        return found.located(tuple(self._sources), note)
+
+    def _listing(self, number: int) -> pa.Table:
+        source = self._sources[number]
+        if source.kind == "folder":
+            return pa.table({"name": pa.array(self._storage.list(source.urls[0]) or [], pa.string())})
+        info = self._storage.stat(source.urls[0])
+        self._sources[number] = replace(source, fingerprint=info.fingerprint)
+        return read_directory(info, self._storage, self._cache)
+
+
+class _Found:
+    """Fills the columns of `Located` while places are asked."""
+
+    def __init__(self, count: int) -> None:
+        self.source_number = -1
+        self.listing: pa.Table = DIRECTORY.empty_table()
+        self._source = np.full(count, -1, dtype=np.int16)
+        self._name: np.ndarray[Any, np.dtype[np.object_]] = np.full(count, "", dtype=object)
+        self._entry = {name: np.zeros(count, dtype=np.int64) for name in _WHOLE_FILE.names}
+
+    @property
+    def missing(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return self._source < 0
+
+    def match(self, wanted: Ids, keys: Ids) -> None:
+        """Note the listing's rows whose key is wanted and still missing; a key of -1 is none."""
+        rows = np.flatnonzero(keys >= 0)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
+        if not len(rows):
+            return
+        at = np.searchsorted(keys[rows], wanted).clip(max=len(rows) - 1)
+        hit = self.missing & (wanted >= 0) & (keys[rows][at] == wanted)
+        self._note(hit, rows[at[hit]])
+
+    def match_names(self, wanted: list[str | None], names: pa.Array) -> None:
+        at = pc.index_in(pa.array(wanted, pa.string()), value_set=names, skip_nulls=True)
+        rows = at.fill_null(-1).to_numpy(zero_copy_only=False)
+        hit = self.missing & (rows >= 0)
+        self._note(hit, rows[hit])
+
+    def fill(self, possible: np.ndarray[Any, np.dtype[np.bool_]], names: list[str]) -> None:
+        hit = self.missing & possible
+        self._source[hit] = self.source_number
+        self._name[hit] = np.array(names, dtype=object)[hit]
+
+    def _note(self, hit: np.ndarray[Any, np.dtype[np.bool_]], rows: Ids) -> None:
+        entries = self.listing.take(pa.array(rows))
+        self._source[hit] = self.source_number
+        self._name[hit] = entries["name"].to_pylist()
+        for name in set(entries.column_names) - {"name"}:
+            self._entry[name][hit] = entries[name].to_numpy()
+
+    def located(self, sources: tuple[ImageSource, ...], note: str) -> Located:
+        entry = pa.table(self._entry).cast(_WHOLE_FILE)
+        return Located(sources, self._source, pa.array(self._name, pa.string()), entry, note)
+
+
+def _numbers(names: pa.Array, pattern: str, source: ImageSource | None = None) -> Ids:
+    """Return the id in each name, -1 where it has none; of GQA, OCR-VQA and TextVQA folders no number counts as one."""
+    if source is not None and _OTHER_SETS.search(source.urls[0]):
+        return np.full(len(names), -1, dtype=np.int64)
+    ids = pc.struct_field(pc.extract_regex(names, pattern), "id")
+    return pc.cast(ids, pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _names_in(source: ImageSource, paths: list[str]) -> list[str | None]:
+    """Return what each path is called in a folder or zip: ``gqa/images/1.jpg`` is ``1.jpg`` in /data/gqa/images."""
+    place = source.urls[0] if source.kind == "folder" else source.urls[0].rsplit("/", 1)[0]
+    heads: dict[str, int | None] = {}
+    names: list[str | None] = []
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        if folder not in heads:
+            parts = folder.split("/")
+            fits = (i for i in range(len(parts), 0, -1) if f"/{place}".endswith("/" + "/".join(parts[:i])))
+            heads[folder] = next(fits, None)
+        depth = heads[folder]
+        names.append(None if depth is None else path.split("/", depth)[-1])
+    return names
