@@ -145,15 +145,18 @@ class Locator:
 
         return self._ask(found, match, fill)
 
-    def by_path(self, paths: list[str]) -> Located:
+    def by_path(self, paths: list[str | None]) -> Located:
         """Locate photos by the path that a LLaVA-form record gives, such as ``coco/train2017/000000000009.jpg``.
+
+        None, of a text-only record, is nowhere, and nowhere looked for.
 
         Raises:
             SvitError: as in `by_id`.
         """
         found = _Found(len(paths))
+        found.wanted = np.array([path is not None for path in paths], dtype=bool)
         text = pa.array(paths, pa.string())
-        is_vg, is_coco = pc.starts_with(text, "vg/"), pc.starts_with(text, "coco/")
+        is_vg, is_coco = (pc.starts_with(text, prefix).fill_null(False) for prefix in ("vg/", "coco/"))
         vg_ids = np.where(is_vg, _numbers(text, _VG_NAME), -2)
         coco_ids = np.where(is_coco, _numbers(text, _COCO_NAME), -2)
 
@@ -169,7 +172,7 @@ class Locator:
             elif source.by == "coco_id":
                 found.fill(coco_ids >= 0, [f"{coco_id:012d}" for coco_id in coco_ids])
             else:
-                found.fill(np.ones(len(paths), dtype=bool), paths)
+                found.fill(found.wanted, [path or "" for path in paths])
 
         return self._ask(found, match, fill)
 
@@ -187,7 +190,7 @@ class Locator:
             try:
                 listing = self._listing(number)
             except SvitError as error:
-                if not source.origin or found.missing.all():
+                if not source.origin or (found.missing == found.wanted).all():
                     raise
                 note = f"{error}"
                 _log.warning(
@@ -213,13 +216,14 @@ class _Found:
     def __init__(self, count: int) -> None:
         self.source_number = -1
         self.listing: pa.Table = DIRECTORY.empty_table()
+        self.wanted = np.ones(count, dtype=bool)
         self._source = np.full(count, -1, dtype=np.int16)
         self._name: np.ndarray[Any, np.dtype[np.object_]] = np.full(count, "", dtype=object)
         self._entry = {name: np.zeros(count, dtype=np.int64) for name in _WHOLE_FILE.names}
 
     @property
     def missing(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return self._source < 0
+        return self.wanted & (self._source < 0)
 
     def match(self, wanted: Ids, keys: Ids) -> None:
         """Note the listing's rows whose key is wanted and still missing; a key of -1 is none."""
@@ -262,12 +266,15 @@ def _numbers(names: pa.Array, pattern: str, source: ImageSource | None = None) -
     return pc.cast(ids, pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _names_in(source: ImageSource, paths: list[str]) -> list[str | None]:
+def _names_in(source: ImageSource, paths: list[str | None]) -> list[str | None]:
     """Return what each path is called in a folder or zip: ``gqa/images/1.jpg`` is ``1.jpg`` in /data/gqa/images."""
     place = source.urls[0] if source.kind == "folder" else source.urls[0].rsplit("/", 1)[0]
     heads: dict[str, int | None] = {}
     names: list[str | None] = []
     for path in paths:
+        if path is None:
+            names.append(None)
+            continue
         folder = path.rpartition("/")[0]
         if folder not in heads:
             parts = folder.split("/")

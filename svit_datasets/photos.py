@@ -28,6 +28,7 @@ class Photo:
     data: bytes  # the file's bytes as they came, but for the orientation tag
     width: int  # pixels, as stored
     height: int  # pixels, as stored
+    changed: bool = False  # the orientation tag was overwritten, so the data are not the file's
 
 
 def check_photo(data: bytes) -> Photo:
@@ -53,7 +54,7 @@ def check_photo(data: bytes) -> Photo:
     if (b"Exif\0\0" in data[:65536] or b"tiff:Orientation" in data[:65536]) and image.getexif().get(
         _ORIENTATION, 1
     ) != 1:
-        data = _unturned(data)
+        return Photo(_unturned(data), width, height, changed=True)
     return Photo(data, width, height)
 
 

@@ -8,11 +8,13 @@ pickle (3 MB for all of SVIT) and quick to slice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from svit_datasets.errors import BadRecord, ImageNotFound
+from svit_datasets.report import MAX_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +77,7 @@ class Plan:
         wanted = max(len(self) // _SHARD, min(len(self), _MIN_SHARDS), 1)
         count = min(1 << (wanted.bit_length() - 1), _MAX_SHARDS)
         edges = np.linspace(0, len(self), count + 1).astype(int).tolist()
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
 
 def plan_images(
@@ -150,7 +152,7 @@ def plan_dialogues(store: Store, options: Options, locator: Locator) -> tuple[Pl
         np.arange(len(rows) + 1),
         np.zeros(len(rows), dtype=np.int64),
         rows,
-        locator.by_path([path or "" for path in paths[rows]]),
+        locator.by_path(paths[rows].tolist()),
         has_photo[rows],
         {},
     )
@@ -220,7 +222,8 @@ def _without_missing(plan: Plan, options: Options, name: Callable[[int], str]) -
     places = ", ".join(dict.fromkeys(source.urls[0] for source in plan.photos.sources)) or "no place at all"
     note = f" One could not be asked: {plan.photos.note}" if plan.photos.note else ""
     words = [f"{name(int(index))} is in none of {places}.{note}" for index in missing[:5]]
-    if options.on_missing_image == "error" or len(missing) == plan.has_photo.sum():
+    nothing = options.on_missing_image == "skip" and len(missing) == plan.has_photo.sum() >= MAX_RUN
+    if options.on_missing_image == "error" or nothing:
         raise ImageNotFound(
             f"{len(missing):,} of {int(plan.has_photo.sum()):,} photos are missing. {words[0]} "
             'Name where they are with images=…, or leave them out with on_missing_image="skip" '

@@ -54,13 +54,13 @@ class Tally:
 
     def begin(self, planned: list[tuple[str, int, list[str]]]) -> None:
         """Start anew with what planning left out: (kind, how many, the first few in words)."""
-        lines = [
-            {"kind": kind, "count": count, "examples": words[:_EXAMPLES]} for kind, count, words in planned if count
-        ]
         self._noted.clear()
-        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in lines).encode())
-        for line in lines:
-            _log.warning("%s: %d left out, e.g. %s", line["kind"], line["count"], line["examples"][0])
+        lines = []
+        for kind, count, words in planned:
+            if count:
+                lines.append(json.dumps({"kind": kind, "count": count, "examples": words[:_EXAMPLES]}) + "\n")
+                _log.warning("%s: %d left out, e.g. %s", kind, count, words[0])
+        write_atomically(self._path, "".join(lines).encode())
 
     def failed(self, kind: str, what: str, error: SvitError) -> None:
         """Note one thing that was met while reading.
@@ -76,7 +76,7 @@ class Tally:
                 file.write(json.dumps({"kind": kind, "what": what, "examples": [str(error)]}) + "\n")
         if self._run >= MAX_RUN:
             raise TooManyFailures(
-                f"{self._run} photos in a row could not be read; the last: {error} The source or the setting must be wrong."
+                f"{self._run} photos in a row could not be read; the last: {error} The source or the setting is wrong."
             ) from error
 
     def succeeded(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import io
 import os
 import random
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,17 +21,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import fsspec.asyn
 from fsspec.core import url_to_fs
+from fsspec.registry import known_implementations
 
 from svit_datasets.errors import SourceChanged, SourceNotFound, SourceUnreachable, SvitError
 from svit_datasets.range_file import RangeFile
 from svit_datasets.transport import Transient, as_svit_error, http_range, http_stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 
 __all__ = ["ByteRange", "FileInfo", "Storage"]
 
 _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
+_RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
 
 
@@ -80,9 +83,10 @@ class Storage:
     attempts: int = 6
     backoff: float = 0.25
     _open: dict[tuple[int, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _checked: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": {}, "_checked": {}}
 
     def stat(self, url: str) -> FileInfo:
         """Return size and fingerprint of the file at ``url``; one request.
@@ -96,18 +100,8 @@ class Storage:
         if _is_http(fs):
             size, fingerprint = self._run(self._retrying(url, lambda: http_stat(fs, url, timeout=self.timeout)))
             return FileInfo(url, size, fingerprint)
-        info = self._run(self._retrying(url, lambda: self._call(fs, "info", path)))
-        if info["type"] != "file":
-            raise as_svit_error(url, IsADirectoryError(f"{url} is a folder"))
-        tag = next(
-            (
-                info[key]
-                for key in ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")
-                if info.get(key)
-            ),
-            "",
-        )
-        return FileInfo(url, int(info["size"]), str(getattr(tag, "sha256", tag)).strip('"'))
+        info: FileInfo = self._run(self._retrying(url, lambda: self._info(fs, path, url)))
+        return info
 
     def list(self, url: str) -> list[str] | None:
         """Return the names in a folder, sorted; [] where there is no such folder, None for http, which cannot list."""
@@ -133,7 +127,7 @@ class Storage:
 
     def read_ranges(
         self, ranges: Iterable[ByteRange], *, in_flight: int = 64, in_flight_bytes: int = 32 << 20
-    ) -> Iterator[bytes | SvitError]:
+    ) -> Generator[bytes | SvitError, None, None]:
         """Read many ranges at once and yield what came of each, in the order asked for.
 
         Lazy: a range is requested when fewer than ``in_flight`` requests and ``in_flight_bytes`` bytes are under way
@@ -181,7 +175,7 @@ class Storage:
         key = (os.getpid(), protocol)  # an async file system does not survive a fork
         if key not in self._open:
             options = dict(self.options or {})
-            if options and all(isinstance(value, dict) for value in options.values()):
+            if options and set(options) <= set(known_implementations):
                 options = dict(options.get(protocol, {}))
             if protocol == "hf" and self.token is not None:
                 options["token"] = self.token
@@ -209,19 +203,49 @@ class Storage:
         fs, path = self._file_system(part.url)
         if _is_http(fs):
             return await http_range(fs, part.url, part.start, part.stop, part.fingerprint, timeout=self.timeout)
+        await self._check_unchanged(fs, path, part)
         options: dict[str, Any] = {} if part.stop is None else {"start": part.start, "end": part.stop}
         if not (_is_here(fs) or fs.async_impl):
             options["cache_type"] = "none"  # a buffered file reads 5 MiB for any small range by default
         reading = self._call(fs, "cat_file", path, pool=pool, **options)
         data: bytes = await asyncio.wait_for(reading, 4 * self.timeout)
         if part.stop is not None and len(data) != part.cost:
-            if _is_here(fs):
-                raise SourceChanged(
-                    f"{part.url} ends at byte {part.start + len(data):,}, but bytes {part.start:,} to {part.stop:,} of it "
-                    "were expected. The file is shorter than its directory says: copy or download it again."
-                )
+            await self._check_long_enough(fs, path, part)
             raise Transient(f"{len(data):,} of {part.cost:,} bytes came")
         return data
+
+    async def _info(self, fs: Any, path: str, url: str) -> FileInfo:
+        # A listing remembered from before says nothing of the file as it is.
+        if fs.async_impl:
+            fs.invalidate_cache(path)
+        else:
+            await asyncio.get_running_loop().run_in_executor(None, fs.invalidate_cache, path)
+        info = await self._call(fs, "info", path)
+        if info["type"] != "file":
+            raise as_svit_error(url, IsADirectoryError(f"{url} is a folder"))
+        tag = next((info[key] for key in _FINGERPRINTS if info.get(key)), "")
+        return FileInfo(url, int(info["size"]), str(getattr(tag, "sha256", tag)).strip('"'))
+
+    async def _check_unchanged(self, fs: Any, path: str, part: ByteRange) -> None:
+        """Compare fingerprints: of a local file before each read, of a remote one at most every ten seconds."""
+        if not part.fingerprint or time.monotonic() < self._checked.get((part.url, part.fingerprint), 0.0):
+            return
+        now = (await self._info(fs, path, part.url)).fingerprint
+        if now != part.fingerprint:
+            raise SourceChanged(
+                f"{part.url} changed while it was read (it was {part.fingerprint}, now it is {now}). Nothing of the two "
+                "was mixed; start again to read the new file."
+            )
+        if not _is_here(fs):
+            self._checked[part.url, part.fingerprint] = time.monotonic() + _RECHECK
+
+    async def _check_long_enough(self, fs: Any, path: str, part: ByteRange) -> None:
+        size = (await self._info(fs, path, part.url)).size
+        if part.stop is not None and size < part.stop:
+            raise SourceChanged(
+                f"{part.url} ends at byte {size:,}, but bytes {part.start:,} to {part.stop:,} of it were expected. "
+                "It is shorter than it was or than its directory says: copy or download it again."
+            )
 
     @staticmethod
     async def _call(fs: Any, name: str, path: str, pool: ThreadPoolExecutor | None = None, **options: Any) -> Any:

@@ -84,7 +84,12 @@ async def http_range(
                 f"{url}: the server ignores Range requests (status {response.status}, expected 206), so parts of the "
                 "file cannot be read. Use a server that honours Range, or download the file and give its local path."
             )
-        first, last, _ = _content_range(response.headers)
+        first, last, total = _content_range(response.headers)
+        if total is not None and int(total) < stop:
+            raise SourceChanged(
+                f"{url} ends at byte {int(total):,}, but bytes {start:,} to {stop:,} of it were expected. It is shorter "
+                "than it was or than its directory says; start again, or download it again."
+            )
         if (first, last) != (start, stop - 1):
             raise Transient(f"bytes {first} to {last} came instead of {start} to {stop - 1}")
         data: bytes = await response.read()
@@ -170,14 +175,18 @@ def as_svit_error(url: str, error: BaseException) -> SvitError:
         return _denied(url, status)
     if isinstance(error, Transient):
         return SourceUnreachable(f"{url}: {error}.")
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or status == 404:
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | FileExistsError) or status == 404:
         return SourceNotFound(f"{url}: not found ({error or type(error).__name__}).")
     if isinstance(error, PermissionError):
         return _denied(url, str(error) or "permission denied")
     if isinstance(error, ImportError):
         return MissingDependency(f"{url}: {error}")
+    if isinstance(error, OSError) and error.errno == errno.EINVAL:  # what s3fs makes of 416
+        return SourceChanged(f"{url} is shorter than it was, or than its directory says ({error}). Start again.")
     if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ENODEV, errno.EISDIR):
         return SourceNotFound(f"{url}: cannot be read ({error}).")
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return SourceNotFound(f"{url}: cannot be asked, because HF_HUB_OFFLINE is set. Unset it, or give data_dir=…")
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return SourceUnreachable(f"{url}: no byte came within the time-out.")
     return SourceUnreachable(f"{url}: {type(error).__name__}: {error}.")

@@ -1,0 +1,161 @@
+"""Text rows and photo bytes joined by image, window by window: what the plan names, in its order.
+
+A window's photos are fetched in as few ranges as their neighbourhood allows, the ranges of the next windows are under
+way while one is used, and memory is bounded in bytes. A photo that cannot be had is treated by the policy and counted.
+Columns and their names belong to `features`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from svit_datasets.errors import AccessDenied, BadImage, CorruptFile, ImageNotFound, SourceNotFound, SvitError
+from svit_datasets.photos import check_photo
+from svit_datasets.storage import ByteRange
+from svit_datasets.zips import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svit_datasets.images import Located
+    from svit_datasets.photos import Photo
+    from svit_datasets.plan import Plan
+    from svit_datasets.report import Tally
+    from svit_datasets.storage import Storage
+
+__all__ = ["WINDOW", "Window", "read_windows"]
+
+WINDOW = 32  # images joined at a time; 3 MB of photos
+_GAP = 1 << 16  # bytes between two photos that are read along rather than asked for twice
+_SPAN = 4 << 20  # bytes; the longest range that neighbours are put together to
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some images of a plan with their photos."""
+
+    plan: Plan  # of just these images, in order
+    photos: list[Photo | None]  # one an image; None: text-only, or missing under on_missing_image="null"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One range, and the photos that lie in it."""
+
+    where: ByteRange
+    members: tuple[int, ...]  # positions in the window
+
+
+def read_windows(plan: Plan, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
+    """Join a plan's images with their photos, 32 at a time; the last window may be shorter, one may have lost images.
+
+    Lazy: at most 64 requests and 32 MB of photos are under way ahead of the window in use. An abandoned iterator
+    cancels them.
+
+    Args:
+        plan: what to read, usually a shard.
+        policy: "error", "skip" or "null", for photos that are missing or unreadable.
+        storage: how photos are reached.
+        tally: where what is left out is counted.
+
+    Raises:
+        ImageNotFound, BadImage: under "error"; the message names file and image.
+        TooManyFailures: 100 photos in a row failed, under any policy.
+        SourceUnreachable, SourceChanged, RangeNotSupported: under any policy; what failed is the source, not a photo.
+    """
+    ahead: deque[tuple[Plan, list[_Part]]] = deque()
+
+    def ranges() -> Iterator[ByteRange]:
+        for start in range(0, len(plan), WINDOW):
+            some = plan.take(np.arange(start, min(start + WINDOW, len(plan))))
+            parts = _parts(some.photos) or [_Part(ByteRange("", 0, 0), ())]  # a turn of its own keeps windows in step
+            ahead.append((some, parts))
+            yield from (part.where for part in parts)
+
+    fetched = storage.read_ranges(ranges())
+    try:
+        for data in fetched:
+            some, parts = ahead.popleft()
+            came = [data, *(next(fetched) for _ in parts[1:])]
+            yield _joined(some, parts, came, policy, tally)
+    finally:
+        fetched.close()
+
+
+def _parts(photos: Located) -> list[_Part]:
+    """Put neighbours in a zip together; any other photo is a range of its own."""
+    parts: list[_Part] = []
+    found = np.flatnonzero(photos.source >= 0)
+    in_zip = np.array([source.kind == "zip" for source in photos.sources], dtype=bool)
+    whole = found[~in_zip[photos.source[found]]]
+    parts.extend(_Part(photos.byte_range(int(index)), (int(index),)) for index in whole)
+    starts, stops = photos.entry["start"].to_numpy(), photos.entry["stop"].to_numpy()
+    members = found[in_zip[photos.source[found]]]
+    members = members[np.lexsort((starts[members], photos.source[members]))]
+    run: list[int] = []
+    for index in map(int, members):
+        if run and (
+            photos.source[index] != photos.source[run[0]]
+            or starts[index] - stops[run[-1]] > _GAP
+            or stops[index] - starts[run[0]] > _SPAN
+        ):
+            parts.append(_span(photos, run))
+            run = []
+        run.append(index)
+    if run:
+        parts.append(_span(photos, run))
+    return parts
+
+
+def _span(photos: Located, run: list[int]) -> _Part:
+    first, last = photos.byte_range(run[0]), photos.byte_range(run[-1])
+    return _Part(ByteRange(first.url, first.start, last.stop, first.fingerprint), tuple(run))
+
+
+def _joined(plan: Plan, parts: list[_Part], came: list[bytes | SvitError], policy: str, tally: Tally) -> Window:
+    photos: list[Photo | None] = [None] * len(plan)
+    lost = np.zeros(len(plan), dtype=bool)
+    for part, data in zip(parts, came, strict=True):
+        for index in part.members:
+            try:
+                photos[index] = _photo(plan.photos, index, part, data)
+                tally.succeeded()
+            except (ImageNotFound, BadImage) as error:
+                if policy == "error":
+                    raise _with_advice(error, plan, index) from error.__cause__
+                kind = "missing_image" if isinstance(error, ImageNotFound) else "bad_image"
+                tally.failed(kind, plan.photos.label(index), error)
+                lost[index] = True
+    if policy == "skip" and lost.any():
+        kept = np.flatnonzero(~lost)
+        return Window(plan.take(kept), [photos[index] for index in kept])
+    return Window(plan, photos)
+
+
+def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError) -> Photo:
+    label = photos.label(index)
+    if isinstance(data, SourceNotFound | AccessDenied):
+        raise ImageNotFound(f"{label}: {data}") from data
+    if isinstance(data, SvitError):
+        raise data
+    try:
+        if photos.sources[photos.source[index]].kind == "zip":
+            entry = {name: photos.entry[name][index].as_py() for name in photos.entry.column_names}
+            begin, end = entry["start"] - part.where.start, entry["stop"] - part.where.start
+            data = unpack(memoryview(data)[begin:end], entry["size"], entry["method"], entry["crc"])
+        return check_photo(data)
+    except (BadImage, CorruptFile) as error:
+        raise BadImage(f"{label}: {error}.") from error
+
+
+def _with_advice(error: Any, plan: Plan, index: int) -> SvitError:
+    image_id = int(plan.image_ids[index])
+    who = f"image {image_id}" if image_id >= 0 else "a record without an image id"
+    return type(error)(  # type: ignore[no-any-return]
+        f'{who}: {error} Fetch it again, or leave such photos out with on_missing_image="skip" '
+        '(keep their text with "null").'
+    )
