@@ -87,11 +87,12 @@ def _explaining(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise CacheError(
-                f"{path}: no space left on the device. Nothing partial was kept: free some space, or name another place "
-                "with cache_dir=… or HF_HOME, and run it again."
+                f"{path}: no space left on the device. Nothing partial was kept: free some space, or name "
+                "another place with cache_dir=… or HF_HOME, and run it again."
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise CacheError(
-                f"{path}: the cache cannot be written ({error.strerror}). Name another place with cache_dir=… or HF_HOME."
+                f"{path}: the cache cannot be written ({error.strerror}). "
+                "Name another place with cache_dir=… or HF_HOME."
             ) from error
         raise

@@ -69,8 +69,8 @@ def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable
         number += 1
     if in_array:
         raise CorruptFile(
-            f"{name}: the array is not closed: the file breaks off at byte {window.byte()}, after {number} whole records. "
-            "Copy or download it again."
+            f"{name}: the array is not closed: the file breaks off at byte {window.byte()}, after {number} whole "
+            "records. Copy or download it again."
         )
 
 

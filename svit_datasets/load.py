@@ -13,7 +13,7 @@ from functools import wraps
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import datasets.inspect
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from svit_datasets.filters import ImageIds
 
-    Loaded = datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict
+    Loaded: TypeAlias = (
+        datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict
+    )
 
 __all__ = ["code_hash", "last_report", "load_dataset", "register", "unregister"]
 
@@ -130,7 +132,7 @@ def load_dataset(
     )
     _last[:] = [builder]
     if streaming:
-        return builder.as_streaming_dataset(split=split)  # type: ignore[no-any-return]
+        return builder.as_streaming_dataset(split=split)
     try:
         builder.download_and_prepare(num_proc=num_proc)
     except Exception as error:
@@ -138,7 +140,7 @@ def load_dataset(
         if ours is None or ours is error:
             raise
         raise ours from None  # datasets wraps what a generator raises; our error says what, where and what to do
-    return builder.as_dataset(split=split)  # type: ignore[no-any-return]
+    return builder.as_dataset(split=split)
 
 
 _DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(load_dataset).parameters.items()}

@@ -10,8 +10,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from svit_datasets.errors import OptionError
 from svit_datasets.filters import select_ids
 from svit_datasets.image_sources import find_image_sources
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
     from pathlib import Path
+
+    import numpy as np
 
     from svit_datasets.filters import ImageIds
     from svit_datasets.images import ImageSource

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from svit_datasets.errors import BadRecord, ImageNotFound
+from svit_datasets.images import vg_folder
 from svit_datasets.report import MAX_RUN
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def plan_images(
         np.ones(len(image_ids), dtype=bool),
         dropped,
     )
-    plan, missing = _without_missing(plan, options, lambda index: f"image {image_ids[index]}")
+    plan, missing = _without_missing(plan, options, lambda index: f"image {image_ids[index]} ({vg_folder(image_ids[index])}/{image_ids[index]}.jpg)")
     return plan, [*left, *empty, *missing]
 
 

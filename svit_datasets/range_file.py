@@ -36,20 +36,25 @@ class RangeFile(io.RawIOBase):
         self._ahead: tuple[int, Future[bytes]] | None = None  # where the block under way begins
 
     def readable(self) -> bool:
+        """Yes."""
         return True
 
     def seekable(self) -> bool:
+        """Yes."""
         return True
 
     def tell(self) -> int:
+        """Return the position, bytes."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another position; nothing is read yet."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` as far as the block in hand goes; return how many bytes came, 0 at the end."""
         if self._position >= self._size:
             return 0
         if not self._start <= self._position < self._start + len(self._block):
@@ -61,6 +66,7 @@ class RangeFile(io.RawIOBase):
         return len(part)
 
     def close(self) -> None:
+        """Cancel what is under way."""
         self._drop_ahead()
         super().close()
 

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import logging
-import os
 import tomllib
 import zipfile
 import zlib
@@ -32,6 +31,7 @@ from svit_datasets.errors import (
 from svit_datasets.filters import parse_ids
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from typing import BinaryIO
 
@@ -269,13 +269,13 @@ def _fetch_published(published: Upstream, storage: Storage) -> bytes:
         data = storage.read(published.url)
     except SvitError as error:
         raise SourceUnreachable(
-            f"The list of held-out images cannot be fetched: {error} Put test_image_ids.txt under data_dir, name a file "
-            'with holdout="path", or load everything as one split with holdout=None.'
+            f"The list of held-out images cannot be fetched: {error} Put test_image_ids.txt under data_dir, name a "
+            'file with holdout="path", or load everything as one split with holdout=None.'
         ) from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != published.sha256:
         raise ChecksumMismatch(
-            f"{published.url}: sha256 is {digest}, expected {published.sha256}. Nothing was kept: something between here "
-            'and there changes it, or the list was changed; name your own with holdout="path".'
+            f"{published.url}: sha256 is {digest}, expected {published.sha256}. Nothing was kept: something on the "
+            'way changes it, or the list was changed; name your own with holdout="path".'
         )
     return data

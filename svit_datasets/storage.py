@@ -233,8 +233,8 @@ class Storage:
         now = (await self._info(fs, path, part.url)).fingerprint
         if now != part.fingerprint:
             raise SourceChanged(
-                f"{part.url} changed while it was read (it was {part.fingerprint}, now it is {now}). Nothing of the two "
-                "was mixed; start again to read the new file."
+                f"{part.url} changed while it was read (it was {part.fingerprint}, now it is {now}). Nothing of "
+                "the two was mixed; start again to read the new file."
             )
         if not _is_here(fs):
             self._checked[part.url, part.fingerprint] = time.monotonic() + _RECHECK

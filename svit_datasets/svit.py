@@ -1,7 +1,7 @@
 """The builder: declares configurations and columns, connects the parts, opens nothing itself.
 
-`datasets` names a builder after its module, and rewrites ``open`` and ``os.path`` inside the module that defines one; so
-this file is called svit.py and does no I/O of its own.
+`datasets` names a builder after its module, and rewrites ``open`` and ``os.path`` inside the module that defines one;
+so this file is called svit.py and does no I/O of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["Svit", "SvitConfig"]
 
 
 @dataclass
-class SvitConfig(datasets.BuilderConfig):  # type: ignore[misc] - datasets ships no types
+class SvitConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets ships no types
     """The arguments of `load_dataset` that are this dataset's own; see there."""
 
     images: Any = None

@@ -87,8 +87,8 @@ async def http_range(
         first, last, total = _content_range(response.headers)
         if total is not None and int(total) < stop:
             raise SourceChanged(
-                f"{url} ends at byte {int(total):,}, but bytes {start:,} to {stop:,} of it were expected. It is shorter "
-                "than it was or than its directory says; start again, or download it again."
+                f"{url} ends at byte {int(total):,}, but bytes {start:,} to {stop:,} of it were expected. It is "
+                "shorter than it was or than its directory says; start again, or download it again."
             )
         if (first, last) != (start, stop - 1):
             raise Transient(f"bytes {first} to {last} came instead of {start} to {stop - 1}")
