@@ -19,7 +19,7 @@ from svit_datasets.errors import CorruptFile
 from svit_datasets.json_stream import iter_items
 from svit_datasets.records import Defect, Record, read_records
 from svit_datasets.sources import open_text
-from svit_datasets.tasks import infer_tasks
+from svit_datasets.tasks import TASKS, infer_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,10 +68,14 @@ class Facts:
     @property
     def ids(self) -> list[int]:
         """The Visual Genome ids of its images, as far as they have one."""
-        if self.blocks and isinstance(next(iter(self.blocks)), int):
-            return [image for image in self.blocks if isinstance(image, int)]
-        found = (_VG_PATH.search(str(path)) for path in self.blocks)
-        return [int(match[1]) for match in found if match is not None]
+        found = (_VG_PATH.search(image) if isinstance(image, str) else image for image in self.blocks)
+        return [int(image[1]) if isinstance(image, re.Match) else image for image in found if image is not None]
+
+    @property
+    def ascending(self) -> bool | None:
+        """Whether its images come in ascending order; None in LLaVA form."""
+        images = list(self.blocks)
+        return None if TASKS[self.config].form == "llava" else images == sorted(images, key=int)
 
     def note(self, counts: Counter[str], kind: str, where: str) -> None:
         """Count a fault, and keep the first few places."""

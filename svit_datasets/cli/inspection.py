@@ -6,7 +6,9 @@ looked for by name and not opened.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +25,6 @@ from svit_datasets.vg import CocoIds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     from svit_datasets.images import ImageSource, Located
@@ -172,6 +173,11 @@ def _photos(images: list[int | str], located: Located, note: str) -> Photos:
     return Photos(found, untried, len(missing), [images[number] for number in missing[:_EXAMPLES]], note)
 
 
+def _distribution(counts: Counter[int]) -> dict[str, Any] | None:
+    middle = spread(counts)
+    return None if middle is None else {**middle, "histogram": {str(value): counts[value] for value in sorted(counts)}}
+
+
 def relative(url: str, data_dir: str) -> str:
     """Return how a place is called from ``data_dir``."""
     root = join_url(data_dir, "").rstrip("/")
@@ -182,7 +188,6 @@ def as_json(inspection: Inspection, data_dir: str) -> dict[str, Any]:
     """Return an inspection as JSON values; see docs/cli.md for the keys."""
     facts, photos = inspection.facts, inspection.photos
     in_file, listed = inspection.held_out or (None, None)
-    per_image = _histogram(facts.blocks.values())
     return {
         "config": facts.config,
         "path": relative(facts.url, data_dir),
@@ -196,7 +201,7 @@ def as_json(inspection: Inspection, data_dir: str) -> dict[str, Any]:
         "ascending": facts.ascending,
         "id_types": facts.id_types,
         "keys": facts.keys,
-        "blocks_per_image": _distribution(per_image),
+        "blocks_per_image": _distribution(Counter(facts.blocks.values())),
         "turns_per_block": _distribution(facts.turns),
         "roles": facts.roles,
         "topics": {

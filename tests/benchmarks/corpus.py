@@ -40,7 +40,7 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A finished folder: ``complex_reasoning.zip`` and ``raw/`` with the two zips; the order of the JSON in `names`."""
+    """A finished folder: ``data/complex_reasoning.zip`` and ``raw/`` with the two zips; the order of the JSON in `names`."""
 
     folder: Path
     names: tuple[str, ...]  # "VG_100K/2.jpg"; in the order of the JSON, which is not that of the zips
@@ -57,11 +57,12 @@ def corpus(home: Path, images: int) -> Corpus:
     listing = folder / "listing.json"  # written last
     if not listing.is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "raw").mkdir(parents=True)
+        for name in ("data", "raw"):
+            (folder / name).mkdir(parents=True)
         ids = _ids(images)
         photo_bytes = _write_photos(folder / "raw", ids)
         random.Random("json order").shuffle(ids)
-        with zipfile.ZipFile(folder / "complex_reasoning.zip", "w") as archive:
+        with zipfile.ZipFile(folder / "data" / "complex_reasoning.zip", "w") as archive:
             member = zipfile.ZipInfo("complex_reasoning.json")  # with a fixed date, as all members here
             archive.writestr(member, "".join(_json(ids)), zipfile.ZIP_DEFLATED)
         names = [f"{vg_folder(image_id)}/{image_id}.jpg" for image_id in ids]
@@ -114,7 +115,7 @@ def _noise(seed: int) -> np.ndarray:
     across, down = np.fft.rfftfreq(_FIELD), np.fft.fftfreq(_FIELD)
     falling = 1 / np.maximum(np.hypot(across[None, :], down[:, None]), 1 / _FIELD)
     grey, *tints = (_scaled(np.fft.irfft2(np.fft.rfft2(chance.normal(size=(_FIELD, _FIELD))) * falling)) for _ in range(4))
-    channels = [128 + 40 * grey + 9 * tint for tint in tints]
+    channels = [128 + 34 * grey + 8 * tint for tint in tints]
     return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
 
 
