@@ -6,6 +6,7 @@ In comes a window of joined images, out come Arrow tables of at most 32 rows tha
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,11 @@ def features_of(task: Task, rows: str) -> Features:
     return Features({"id": Value("string"), **image_id, **_PHOTO, **block})
 
 
+@lru_cache
+def _schema(task: Task, rows: str) -> pa.Schema:
+    return features_of(task, rows).arrow_schema
+
+
 def in_row(photo: Photo, label: str, path: str | None) -> tuple[bytes | None, str]:
     """Put a photo's bytes into its row."""
     del path
@@ -63,7 +69,7 @@ def tables(window: Window, task: Task, rows: str, cell: Cell) -> Iterator[pa.Tab
         rows: as in `features_of`.
         cell: how a photo stands in its row: by its bytes, or by the path of a file.
     """
-    schema = features_of(task, rows).arrow_schema
+    schema = _schema(task, rows)
     if not len(window.plan):
         return
     if task.form == "llava":

@@ -34,7 +34,6 @@ _STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 199
 _OTHER_SETS = re.compile(r"(?:^|/)(?:gqa|ocr_vqa|textvqa)(?:/|$)")  # whose numbers are no Visual Genome ids to us
 _VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
 _COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
-_WHOLE_FILE = pa.schema([field for field in DIRECTORY if field.name != "name"])
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ class Located:
     sources: tuple[ImageSource, ...]
     source: np.ndarray[Any, np.dtype[np.int16]]  # (n,) position in sources; -1: nowhere
     name: pa.StringArray  # (n,) a folder's file, a zip's member, what a template is filled in with; "" where nowhere
-    entry: pa.Table  # (n,) start, stop, size, method and crc of zips.DIRECTORY; zeros for what is no zip's member
+    entry: dict[str, Ids]  # (n,) each: start, stop, size, method, crc of zips.DIRECTORY; 0 for what is no zip's member
     note: str = ""  # why a place could not be asked
 
     def __len__(self) -> int:
@@ -91,7 +90,7 @@ class Located:
         if source.kind == "template":
             urls = source.filled_in(name)
             return ByteRange(urls[0], alternates=urls[1:])
-        start, stop = self.entry["start"][index].as_py(), self.entry["stop"][index].as_py()
+        start, stop = int(self.entry["start"][index]), int(self.entry["stop"][index])
         return ByteRange(source.urls[0], start, stop, source.fingerprint)
 
     def label(self, index: int) -> str:
@@ -102,8 +101,8 @@ class Located:
 
     def take(self, rows: Ids) -> Located:
         """Return the same for some of the photos, in the order asked for."""
-        at = pa.array(rows)
-        return replace(self, source=self.source[rows], name=self.name.take(at), entry=self.entry.take(at))
+        entry = {name: column[rows] for name, column in self.entry.items()}
+        return replace(self, source=self.source[rows], name=self.name.take(pa.array(rows)), entry=entry)
 
 
 class Locator:
@@ -219,7 +218,7 @@ class _Found:
         self.wanted = np.ones(count, dtype=bool)
         self._source = np.full(count, -1, dtype=np.int16)
         self._name: np.ndarray[Any, np.dtype[np.object_]] = np.full(count, "", dtype=object)
-        self._entry = {name: np.zeros(count, dtype=np.int64) for name in _WHOLE_FILE.names}
+        self._entry = {name: np.zeros(count, dtype=np.int64) for name in DIRECTORY.names[1:]}
 
     @property
     def missing(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -254,8 +253,7 @@ class _Found:
             self._entry[name][hit] = entries[name].to_numpy()
 
     def located(self, sources: tuple[ImageSource, ...], note: str) -> Located:
-        entry = pa.table(self._entry).cast(_WHOLE_FILE)
-        return Located(sources, self._source, pa.array(self._name, pa.string()), entry, note)
+        return Located(sources, self._source, pa.array(self._name, pa.string()), self._entry, note)
 
 
 def _numbers(names: pa.Array, pattern: str, source: ImageSource | None = None) -> Ids:

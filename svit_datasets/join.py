@@ -93,7 +93,7 @@ def _parts(photos: Located) -> list[_Part]:
     in_zip = np.array([source.kind == "zip" for source in photos.sources], dtype=bool)
     whole = found[~in_zip[photos.source[found]]]
     parts.extend(_Part(photos.byte_range(int(index)), (int(index),)) for index in whole)
-    starts, stops = photos.entry["start"].to_numpy(), photos.entry["stop"].to_numpy()
+    starts, stops = photos.entry["start"], photos.entry["stop"]
     members = found[in_zip[photos.source[found]]]
     members = members[np.lexsort((starts[members], photos.source[members]))]
     run: list[int] = []
@@ -144,7 +144,7 @@ def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError) ->
         raise data
     try:
         if photos.sources[photos.source[index]].kind == "zip":
-            entry = {name: photos.entry[name][index].as_py() for name in photos.entry.column_names}
+            entry = {name: int(column[index]) for name, column in photos.entry.items()}
             begin, end = entry["start"] - part.where.start, entry["stop"] - part.where.start
             data = unpack(memoryview(data)[begin:end], entry["size"], entry["method"], entry["crc"])
         return check_photo(data)

@@ -2,7 +2,7 @@
 
 All that can be known without reading text or photos is decided here, once, for all splits: the held-out split, lists of
 ids, known-bad answers, unusable records and photos that are nowhere. A plan is columns of numbers, so it is small to
-pickle (3 MB for all of SVIT) and quick to slice.
+pickle (9 MB for all of SVIT) and quick to slice.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def plan_images(
         np.ones(len(image_ids), dtype=bool),
         dropped,
     )
-    plan, missing = _without_missing(plan, options, lambda index: f"image {image_ids[index]} ({vg_folder(image_ids[index])}/{image_ids[index]}.jpg)")
+    plan, missing = _without_missing(
+        plan, options, lambda index: f"image {image_ids[index]} ({vg_folder(image_ids[index])}/{image_ids[index]}.jpg)"
+    )
     return plan, [*left, *empty, *missing]
 
 

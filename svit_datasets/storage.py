@@ -23,9 +23,9 @@ import fsspec.asyn
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
-from svit_datasets.errors import SourceChanged, SourceNotFound, SourceUnreachable, SvitError
+from svit_datasets.errors import SourceNotFound, SourceUnreachable, SvitError
 from svit_datasets.range_file import RangeFile
-from svit_datasets.transport import Transient, as_svit_error, http_range, http_stat
+from svit_datasets.transport import Transient, as_svit_error, changed, http_range, http_stat, local_range, too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
@@ -144,7 +144,14 @@ class Storage:
                     while pending and (len(pending) >= in_flight or held + part.cost > in_flight_bytes):
                         held -= pending[0][0]
                         yield _outcome(pending.popleft()[1])
-                    pending.append((part.cost, self._submit(self._fetch(part, pool))))
+                    if (
+                        "://" not in part.url and not part.alternates
+                    ):  # a local file needs no event loop between a thread and its disk
+                        pending.append(
+                            (part.cost, pool.submit(local_range, part.url, part.start, part.stop, part.fingerprint))
+                        )
+                    else:
+                        pending.append((part.cost, self._submit(self._fetch(part, pool))))
                     held += part.cost
                 while pending:
                     yield _outcome(pending.popleft()[1])
@@ -232,20 +239,14 @@ class Storage:
             return
         now = (await self._info(fs, path, part.url)).fingerprint
         if now != part.fingerprint:
-            raise SourceChanged(
-                f"{part.url} changed while it was read (it was {part.fingerprint}, now it is {now}). Nothing of "
-                "the two was mixed; start again to read the new file."
-            )
+            raise changed(part.url, part.fingerprint, now)
         if not _is_here(fs):
             self._checked[part.url, part.fingerprint] = time.monotonic() + _RECHECK
 
     async def _check_long_enough(self, fs: Any, path: str, part: ByteRange) -> None:
         size = (await self._info(fs, path, part.url)).size
         if part.stop is not None and size < part.stop:
-            raise SourceChanged(
-                f"{part.url} ends at byte {size:,}, but bytes {part.start:,} to {part.stop:,} of it were expected. "
-                "It is shorter than it was or than its directory says: copy or download it again."
-            )
+            raise too_short(part.url, size, part.start, part.stop)
 
     @staticmethod
     async def _call(fs: Any, name: str, path: str, pool: ThreadPoolExecutor | None = None, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One range of one http file, checked; and what a failure of any file system means in our terms.
+"""One range of one http or local file, checked; and what a failure of any file system means in our terms.
 
 Comes with `storage`, which decides how often to try. fsspec's own http range call is not used because it takes the
 whole file from a server that ignores Range, and cannot tell when a file changed between two requests.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svit_datasets.errors import (
@@ -25,7 +27,7 @@ from svit_datasets.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Transient", "as_svit_error", "http_range", "http_stat"]
+__all__ = ["Transient", "as_svit_error", "changed", "http_range", "http_stat", "local_range", "too_short"]
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -73,10 +75,7 @@ async def http_range(
         _raise_for_status(url, response)
         now = _fingerprint(response.headers)
         if response.status == 416 or (fingerprint and now and now != fingerprint):
-            raise SourceChanged(
-                f"{url} changed while it was read (it was {fingerprint or 'longer'}, now it is {now or 'shorter'}). "
-                "Nothing of the two was mixed; start again to read the new file."
-            )
+            raise changed(url, fingerprint or "longer", now or "shorter")
         if stop is None:
             return await _whole(response)
         if response.status != 206:
@@ -86,16 +85,51 @@ async def http_range(
             )
         first, last, total = _content_range(response.headers)
         if total is not None and int(total) < stop:
-            raise SourceChanged(
-                f"{url} ends at byte {int(total):,}, but bytes {start:,} to {stop:,} of it were expected. It is "
-                "shorter than it was or than its directory says; start again, or download it again."
-            )
+            raise too_short(url, int(total), start, stop)
         if (first, last) != (start, stop - 1):
             raise Transient(f"bytes {first} to {last} came instead of {start} to {stop - 1}")
         data: bytes = await response.read()
     if len(data) != stop - start:
         raise Transient(f"{len(data):,} of {stop - start:,} bytes came")
     return data
+
+
+def local_range(url: str, start: int, stop: int | None, fingerprint: str) -> bytes:
+    """Return exactly the bytes [start, stop) of the file at the path ``url``, as `http_range` does.
+
+    Raises:
+        SourceChanged: it is another file than that of ``fingerprint`` (its modification time), or ends too early.
+        SourceNotFound, AccessDenied: it cannot be opened.
+    """
+    try:
+        with Path(url).open("rb", buffering=0) as file:
+            now = os.fstat(file.fileno())
+            end = now.st_size if stop is None else stop
+            file.seek(start)
+            data = file.read(end - start)
+    except OSError as error:
+        raise as_svit_error(url, error) from error
+    if fingerprint and str(now.st_mtime) != fingerprint:
+        raise changed(url, fingerprint, str(now.st_mtime))
+    if len(data) != end - start:
+        raise too_short(url, now.st_size, start, end)
+    return data
+
+
+def changed(url: str, before: str, now: str) -> SourceChanged:
+    """Return the error for a file that is another one than before."""
+    return SourceChanged(
+        f"{url} changed while it was read (it was {before}, now it is {now}). Nothing of the two was mixed; "
+        "start again to read the new file."
+    )
+
+
+def too_short(url: str, size: int, start: int, stop: int) -> SourceChanged:
+    """Return the error for a range that reaches behind a file's end."""
+    return SourceChanged(
+        f"{url} ends at byte {size:,}, but bytes {start:,} to {stop:,} of it were expected. It is shorter than it "
+        "was, or than its directory says: copy or download it again."
+    )
 
 
 async def _whole(response: Any) -> bytes:
