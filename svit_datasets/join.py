@@ -19,7 +19,7 @@ from svit_datasets.storage import ByteRange
 from svit_datasets.zips import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from svit_datasets.images import Located
     from svit_datasets.photos import Photo
@@ -50,14 +50,14 @@ class _Part:
     members: tuple[int, ...]  # positions in the window
 
 
-def read_windows(plan: Plan, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
-    """Join a plan's images with their photos, 32 at a time; the last window may be shorter, one may have lost images.
+def read_windows(plans: Iterable[Plan], policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
+    """Join images with their photos, 32 at a time; a plan's last window may be shorter, any may have lost images.
 
     Lazy: at most 64 requests and 32 MB of photos are under way ahead of the window in use. An abandoned iterator
     cancels them.
 
     Args:
-        plan: what to read, usually a shard.
+        plans: what to read, usually shards; a window never spans two.
         policy: "error", "skip" or "null", for photos that are missing or unreadable.
         storage: how photos are reached.
         tally: where what is left out is counted.
@@ -70,11 +70,12 @@ def read_windows(plan: Plan, policy: str, storage: Storage, tally: Tally) -> Ite
     ahead: deque[tuple[Plan, list[_Part]]] = deque()
 
     def ranges() -> Iterator[ByteRange]:
-        for start in range(0, len(plan), WINDOW):
-            some = plan.take(np.arange(start, min(start + WINDOW, len(plan))))
-            parts = _parts(some.photos) or [_Part(ByteRange("", 0, 0), ())]  # a turn of its own keeps windows in step
-            ahead.append((some, parts))
-            yield from (part.where for part in parts)
+        for plan in plans:
+            for start in range(0, len(plan), WINDOW):
+                some = plan.take(np.arange(start, min(start + WINDOW, len(plan))))
+                parts = _parts(some.photos) or [_Part(ByteRange("", 0, 0), ())]  # a turn of its own, to keep in step
+                ahead.append((some, parts))
+                yield from (part.where for part in parts)
 
     fetched = storage.read_ranges(ranges())
     try:

@@ -51,7 +51,7 @@ def check_photo(data: bytes) -> Photo:
         raise BadImage(f"not an image: it begins with {data[:12]!r}") from None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(f"cannot be decoded: {error} ({len(data):,} bytes)") from error
-    if (b"Exif\0\0" in data[:65536] or b"tiff:Orientation" in data[:65536]) and image.getexif().get(
+    if ("exif" in image.info or "xmp" in image.info) and image.getexif().get(
         _ORIENTATION, 1
     ) != 1:
         return Photo(_unturned(data), width, height, changed=True)

@@ -16,11 +16,11 @@ import numpy as np
 from datasets.builder import Key
 from datasets.fingerprint import Hasher
 
+from svit_datasets.ahead import shard_windows
 from svit_datasets.cache import cache_root
 from svit_datasets.features import features_of, tables
 from svit_datasets.filters import listed_ids
 from svit_datasets.images import Locator
-from svit_datasets.join import read_windows
 from svit_datasets.keep import cell_for
 from svit_datasets.options import Options, resolve
 from svit_datasets.plan import Plan, plan_dialogues, plan_images
@@ -64,9 +64,7 @@ class Shard:
     """A part of a split; travels to worker processes."""
 
     plan: Plan
-    number: int
-    start: int
-    stop: int
+    number: int  # of plan.shards()
     cell: Cell
 
 
@@ -152,12 +150,11 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         tally = self.tally
         for shard in shards:
             number = 0
-            some = shard.plan.take(np.arange(shard.start, shard.stop))
-            for window in read_windows(some, policy, self._storage, tally):
+            for window in shard_windows(shard.plan, shard.number, policy, self._storage, tally):
                 for table in tables(window, task, rows, shard.cell):
                     yield Key(shard.number, number), table
                     number += 1
 
 
 def _shards(plan: Plan, cell: Cell) -> list[Shard]:
-    return [Shard(plan, number, start, stop, cell) for number, (start, stop) in enumerate(plan.shards())]
+    return [Shard(plan, number, cell) for number in range(len(plan.shards()))]

@@ -1,0 +1,73 @@
+"""Shards asked for one by one, read as one: the next shard's photos are under way before it is asked for.
+
+`datasets` asks a builder for a shard at a time and does not say which comes next. Nearly always it is the same step on:
+the next one, or the one a number of ranks times workers further. So reading goes on in that step, and what was begun is
+kept for the call that asks for it. Where the order has no step (after ``shuffle``), nothing is read on a guess.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from svit_datasets.join import WINDOW, read_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from svit_datasets.join import Window
+    from svit_datasets.plan import Plan
+    from svit_datasets.report import Tally
+    from svit_datasets.storage import Storage
+
+__all__ = ["shard_windows"]
+
+_MOST = 2  # shards begun and not yet asked for that are kept; each holds at most 32 MB
+
+
+@dataclass
+class _Habit:
+    """In which step a process asks for a plan's shards."""
+
+    last: int  # the shard asked for before
+    step: int = 1
+    sure: bool = True  # the step was seen, or nothing contradicts it yet
+
+    def next_steps(self, number: int, count: int) -> range:
+        """Note the shard asked for now; return it and those expected after it."""
+        step = number - self.last
+        if step > 0:  # else another epoch begins
+            self.sure, self.step = step == self.step, step
+        self.last = number
+        return range(number, count, self.step) if self.sure else range(number, number + 1)
+
+
+_habits: dict[tuple[int, int], _Habit] = {}  # (process, id of the plan)
+_begun: dict[tuple[int, int, int], tuple[Plan, Iterator[Window]]] = {}  # (process, id of the plan, shard)
+
+
+def shard_windows(plan: Plan, number: int, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
+    """Yield the windows of shard ``number`` of a plan; see `read_windows` for laziness and errors."""
+    shards = plan.shards()
+    key = (os.getpid(), id(plan))
+    expected = _habits.setdefault(key, _Habit(number - 1)).next_steps(number, len(shards))
+    begun = _begun.pop((*key, number), None)
+    if begun is None:
+        plans = (plan.take(np.arange(*shards[each])) for each in expected)
+        begun = (plan, read_windows(plans, policy, storage, tally))
+    _, windows = begun
+    start, stop = shards[number]
+    for _ in range(-(-(stop - start) // WINDOW)):
+        yield next(windows)
+    if len(expected) > 1:
+        _keep((*key, expected[1]), begun)
+
+
+def _keep(key: tuple[int, int, int], begun: tuple[Plan, Iterator[Window]]) -> None:
+    """Keep what was begun, with its plan, whose id must not be given to another one meanwhile."""
+    _begun[key] = begun
+    for old in list(_begun)[:-_MOST]:
+        del _begun[old]  # closes it, which cancels its reads
