@@ -45,29 +45,33 @@ class _Habit:
         return range(number, count, self.step) if self.sure else range(number, number + 1)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """Reading that goes on from one shard to the next."""
+
+    plan: Plan  # held, so that its id is not given to another plan meanwhile
+    order: range  # the shards it yields the windows of
+    windows: Iterator[Window]
+
+
 _habits: dict[tuple[int, int], _Habit] = {}  # (process, id of the plan)
-_begun: dict[tuple[int, int, int], tuple[Plan, Iterator[Window]]] = {}  # (process, id of the plan, shard)
+_begun: dict[tuple[int, int, int], _Begun] = {}  # (process, id of the plan, the shard that is next in its order)
 
 
 def shard_windows(plan: Plan, number: int, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
     """Yield the windows of shard ``number`` of a plan; see `read_windows` for laziness and errors."""
     shards = plan.shards()
     key = (os.getpid(), id(plan))
-    expected = _habits.setdefault(key, _Habit(number - 1)).next_steps(number, len(shards))
+    order = _habits.setdefault(key, _Habit(number - 1)).next_steps(number, len(shards))
     begun = _begun.pop((*key, number), None)
     if begun is None:
-        plans = (plan.take(np.arange(*shards[each])) for each in expected)
-        begun = (plan, read_windows(plans, policy, storage, tally))
-    _, windows = begun
+        plans = (plan.take(np.arange(*shards[each])) for each in order)
+        begun = _Begun(plan, order, read_windows(plans, policy, storage, tally))
     start, stop = shards[number]
     for _ in range(-(-(stop - start) // WINDOW)):
-        yield next(windows)
-    if len(expected) > 1:
-        _keep((*key, expected[1]), begun)
-
-
-def _keep(key: tuple[int, int, int], begun: tuple[Plan, Iterator[Window]]) -> None:
-    """Keep what was begun, with its plan, whose id must not be given to another one meanwhile."""
-    _begun[key] = begun
-    for old in list(_begun)[:-_MOST]:
-        del _begun[old]  # closes it, which cancels its reads
+        yield next(begun.windows)
+    following = number + begun.order.step
+    if following in begun.order:
+        _begun[(*key, following)] = begun
+        for old in list(_begun)[:-_MOST]:
+            del _begun[old]  # closes it, which cancels its reads

@@ -51,9 +51,7 @@ def check_photo(data: bytes) -> Photo:
         raise BadImage(f"not an image: it begins with {data[:12]!r}") from None
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(f"cannot be decoded: {error} ({len(data):,} bytes)") from error
-    if ("exif" in image.info or "xmp" in image.info) and image.getexif().get(
-        _ORIENTATION, 1
-    ) != 1:
+    if ("exif" in image.info or "xmp" in image.info) and image.getexif().get(_ORIENTATION, 1) != 1:
         return Photo(_unturned(data), width, height, changed=True)
     return Photo(data, width, height)
 
