@@ -228,6 +228,8 @@ def explain_damage(label: str, raw: BinaryIO) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError) as error:
+        if isinstance(error.__context__, SvitError):  # zipfile calls any OSError, so a refusal too, "not a zip file"
+            raise error.__context__ from None
         raise CorruptFile(
             f"{label}: damaged or cut off near byte {raw.tell():,} of the file ({error}). Copy or download it again."
         ) from error
