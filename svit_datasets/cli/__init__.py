@@ -19,11 +19,11 @@ from svit_datasets.errors import SvitError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "demo": "Stream a small drawn corpus and print two conversations; needs no network.",
+    "demo": "Stream a small drawn corpus; needs neither data nor network.",
     "head": "Print the first rows of a configuration.",
     "inspect": "Count what is in your copy of the files, and what is wrong with it.",
     "sample": "Write a small corpus of drawn scenes in the real layout.",
-    "sources": "List the published files: where each is, and which of them you have.",
+    "sources": "List the published files, and which of them you have.",
 }
 
 
@@ -62,18 +62,20 @@ class Commands(click.Group):
             raise click.ClickException(f"{error.filename}: {error.strerror}.") from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    name="svit", cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="svit-datasets", prog_name="svit")
 def main() -> None:
     """Load, look at and check SVIT: 4.2 million visual-instruction QAs on Visual Genome photos.
 
     \b
     Examples:
-      svit demo                                          see it work, without data or network
-      svit sample ./svit-sample                          write a small corpus to try things on
+      svit demo                    see it work, without data or network
+      svit sample ./svit-sample    write a small corpus to try things on
       svit head complex_reasoning --data-dir ./svit-sample
-      svit inspect /data/svit                            count what is in your own copy
-      svit sources --check                               what is where, and does it answer
+      svit inspect /data/svit      count what is in your own copy
+      svit sources --check         what is where, and does it answer
     """  # noqa: D301 - click reads the \b as "leave these lines as they are"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

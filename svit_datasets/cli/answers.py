@@ -20,7 +20,8 @@ ANSWER_KINDS = {
     "markup_without_box": "no box follows the marked phrase",
 }
 
-_SOURCE = re.compile(r"\b(?:captions?|descriptions?|bounding[ -]box(?:es)?)\b", re.IGNORECASE)
+_SOURCE_WORDS = ("caption", "description", "bounding")  # without one of them the pattern need not be tried
+_SOURCE = re.compile(r"\b(?:captions?|descriptions?|bounding[ -]box(?:es)?)\b")
 _MARKS = re.compile(r"<st>|<ed>")
 _BARE = re.compile(r"<st>(?:(?!<st>|<ed>).)*<ed>(?!\s*\[)", re.DOTALL)
 _LIST = r"\[[^\[\]<]*\]?"  # closed or not
@@ -44,9 +45,10 @@ def faults_in(answer: str, *, marked: bool) -> list[str]:
     found = []
     if is_message_empty(answer):
         found.append("message_is_empty")
-    if _SOURCE.search(answer):
+    lower = answer.lower()
+    if any(word in lower for word in _SOURCE_WORDS) and _SOURCE.search(lower):
         found.append("mentions_source")
-    if not marked:
+    if not marked or ("<st>" not in answer and "<ed>" not in answer):
         return found
     if not all(map(_is_box, _lists(answer))):
         found.append("malformed_box")

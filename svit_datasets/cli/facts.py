@@ -1,7 +1,7 @@
 """One file of records in, what is in it out: counts and distributions, as it stands in the file and as it would load.
 
-The file is read twice, streaming: once as raw JSON, for how things are spelled, and once as records, for what is usable.
-Memory holds one entry an image and a bounded number of topics. Photos and the held-out list are looked at elsewhere.
+The file is read twice, streaming: as raw JSON, for how things are spelled, then as records, for what is usable. Memory
+holds one entry an image and a bounded number of topics. Photos and the held-out list are looked at elsewhere.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Facts", "read_facts", "spread"]
 
 _MARKED = ("referring_qa", "all")  # the configurations whose text holds boxes
-_MOST_NAMES = 100_000  # distinct topics, roles or keys that are told apart in one file
+_MOST_NAMES = 100_000  # distinct topics or roles that are told apart in one file
+_MOST_SHAPES = 1000  # distinct sets of keys
+_OTHERS = "…"  # what came after that many
 _MOST_RUNS = 12
 _LATER = "then in other orders"
 _EXAMPLES = 3
@@ -50,7 +51,9 @@ class Facts:
     damage: str | None = None  # why it could not be read to its end
     records: int = 0  # items of the JSON
     id_types: Counter[str] = field(default_factory=Counter)  # JSON types of image_id or id -> items
-    keys: dict[str, Counter[str]] = field(default_factory=lambda: {"item": Counter(), "block": Counter(), "turn": Counter()})
+    shapes: dict[str, Counter[tuple[str, ...]]] = field(
+        default_factory=lambda: {"item": Counter(), "block": Counter(), "turn": Counter()}
+    )  # what objects there are -> the keys of one, in their order -> how many have just these
     roles: Counter[str] = field(default_factory=Counter)  # as spelled -> turns
     topics: Counter[str] = field(default_factory=Counter)  # topic -> blocks
     topic_state: Counter[str] = field(default_factory=Counter)  # "text", "null", "absent", or another type -> blocks
@@ -66,10 +69,19 @@ class Facts:
     runs: list[tuple[str, int]] = field(default_factory=list)  # config all: tasks, records in a row that have them
 
     @property
-    def ids(self) -> list[int]:
+    def keys(self) -> dict[str, Counter[str]]:
+        """How many items, blocks and turns have each key."""
+        counts: dict[str, Counter[str]] = {level: Counter() for level in self.shapes}
+        for level, shapes in self.shapes.items():
+            for shape, count in shapes.items():
+                counts[level].update(dict.fromkeys(shape, count))
+        return counts
+
+    @property
+    def ids(self) -> set[int]:
         """The Visual Genome ids of its images, as far as they have one."""
         found = (_VG_PATH.search(image) if isinstance(image, str) else image for image in self.blocks)
-        return [int(image[1]) if isinstance(image, re.Match) else image for image in found if image is not None]
+        return {int(image[1]) if isinstance(image, re.Match) else image for image in found if image is not None}
 
     @property
     def ascending(self) -> bool | None:
@@ -99,7 +111,15 @@ def read_facts(file: TextFile, storage: Storage) -> Facts:
             with open_text(file.info, storage) as (stream, label, total):
                 facts.member = label.partition("::")[2] or None
                 bar = tqdm.wrapattr(
-                    stream, "read", total=total, desc=file.task.name, unit="B", unit_scale=True, delay=1, leave=False
+                    stream,
+                    "read",
+                    total=total,
+                    desc=file.task.name,
+                    unit="B",
+                    unit_scale=True,
+                    delay=1,
+                    leave=False,
+                    disable=None,
                 )
                 with bar as counted:
                     read(facts, counted, label, file.task.form)
@@ -166,12 +186,12 @@ def _note_turns(facts: Facts, turns: Any) -> None:
 
 
 def _note_keys(facts: Facts, level: str, found: dict[str, Any]) -> None:
-    for key in found:
-        _count(facts.keys[level], key)
+    shape, shapes = tuple(found), facts.shapes[level]
+    shapes[shape if shape in shapes or len(shapes) < _MOST_SHAPES else (_OTHERS,)] += 1
 
 
 def _count(counts: Counter[str], name: str) -> None:
-    counts[name if name in counts or len(counts) < _MOST_NAMES else "…"] += 1
+    counts[name if name in counts or len(counts) < _MOST_NAMES else _OTHERS] += 1
 
 
 def _json_type(value: Any) -> str:
@@ -183,28 +203,29 @@ def _json_type(value: Any) -> str:
 
 
 def _read_records(facts: Facts, stream: BinaryIO, label: str, form: Form) -> None:
-    for number, parts in groupby(read_records(stream, label, form), key=lambda part: part.number):
-        image, blocks = None, 0  # a record comes as its unusable blocks, then the rest of it
-        for part in parts:
-            if isinstance(part, Defect):
-                image, blocks = part.image_id, blocks + (part.block is not None)
-                block = "" if part.block is None else f", block {part.block}"
-                facts.note(facts.defects, part.kind, f"record {number}{block}, byte {part.byte}: {part.detail}")
-            elif isinstance(part, Record):
-                image, blocks = part.image_id, blocks + len(part.sizes)
-                _note_record(facts, part)
-            else:
-                image, blocks = part.image_path, 1
-                facts.text_only += image is None
-                _note_answers(facts, part.texts, f"record {number} ({part.id})")
+    last = -1  # a record comes as its unusable blocks one by one, then the rest of it
+    for part in read_records(stream, label, form):
+        image: int | str | None
+        where = f"record {part.number}"
+        if isinstance(part, Defect):
+            image, blocks = part.image_id, int(part.block is not None)
+            where += "" if part.block is None else f", block {part.block}"
+            facts.note(facts.defects, part.kind, f"{where}, byte {part.byte}: {part.detail}")
+        elif isinstance(part, Record):
+            image, blocks = part.image_id, len(part.sizes)
+            _note_record(facts, part)
+        else:
+            image, blocks = part.image_path, 1
+            facts.text_only += image is None
+            _note_answers(facts, part.texts, f"{where} ({part.id})")
         if image is not None:
-            facts.repeated += image in facts.blocks
+            facts.repeated += part.number != last and image in facts.blocks
             facts.blocks[image] = facts.blocks.get(image, 0) + blocks
+        last = part.number
 
 
 def _note_record(facts: Facts, record: Record) -> None:
-    for number, (_, texts) in enumerate(record.blocks):
-        _note_answers(facts, texts, f"record {record.number} (image {record.image_id}), block {number}")
+    _note_answers(facts, record.texts, f"record {record.number} (image {record.image_id})")
     if facts.config == "all":
         _note_run(facts, " + ".join(dict.fromkeys(infer_tasks(record.topics, record.sizes, record.texts))))
 
@@ -220,9 +241,11 @@ def _note_run(facts: Facts, tasks: str) -> None:
 
 
 def _note_answers(facts: Facts, texts: tuple[str, ...], where: str) -> None:
+    answers = texts[1::2]
     facts.lengths["question"].update(map(len, texts[::2]))
-    for answer in texts[1::2]:
-        facts.lengths["answer"][len(answer)] += 1
+    facts.lengths["answer"].update(map(len, answers))
+    marked = facts.config in _MARKED
+    for number, answer in enumerate(answers):
         facts.marked_answers += "<st>" in answer
-        for kind in faults_in(answer, marked=facts.config in _MARKED):
-            facts.note(facts.answers, kind, where)
+        for kind in faults_in(answer, marked=marked):
+            facts.note(facts.answers, kind, f"{where}, answer {number}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from svit_datasets.cache import cache_root
 from svit_datasets.cli.facts import Facts, read_facts, spread
-from svit_datasets.errors import SourceNotFound, SvitError
+from svit_datasets.errors import SourceNotFound, SourceUnreachable, SvitError
 from svit_datasets.image_sources import find_image_sources
 from svit_datasets.images import Locator
 from svit_datasets.sources import HUB, find_text, join_url, read_holdout, upstream
@@ -93,13 +93,16 @@ def find_texts(data_dir: str, storage: Storage, configs: tuple[str, ...] = ()) -
 
     Raises:
         SourceNotFound: it is no folder.
+        SourceUnreachable: its server does not answer.
         OptionError: there is no such configuration.
     """
-    found = []
+    found: list[TextFile] = []
     for task in map(get_task, configs or TASKS):
         try:
             found.extend(find_text(task, (), data_dir, storage))
-        except SourceNotFound:
+        except SourceNotFound as error:
+            if isinstance(error.__cause__, SourceUnreachable):  # a server that is down has not said that it has none
+                raise error.__cause__ from error
             if "://" not in data_dir and not Path(data_dir).expanduser().is_dir():
                 raise
     return found
@@ -137,7 +140,7 @@ def inspect_files(
     for file in files:
         facts = read_facts(file, storage)
         photos = _find_photos(facts, places, storage, cache, coco_ids)
-        listed = None if held_out is None else (int(np.isin(facts.ids, held_out).sum()), len(held_out))
+        listed = None if held_out is None else (len(facts.ids.intersection(held_out.tolist())), len(held_out))
         yield Inspection(facts, photos, listed)
 
 
@@ -147,7 +150,7 @@ def _find_photos(
     images = list(facts.blocks)
     is_svit = TASKS[facts.config].form == "svit"
     note = ""
-    for coco in dict.fromkeys((coco_ids, None)):  # without COCO's ids where they cannot be had
+    for coco in (None,) if coco_ids is None else (coco_ids, None):  # without COCO's ids where they cannot be had
         locator = Locator(places, storage, cache, coco)
         try:
             located = (

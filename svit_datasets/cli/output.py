@@ -1,10 +1,11 @@
-"""How commands print: aligned columns, bars, wrapped text, JSON, hints. Values in, text out; nothing is known of SVIT."""
+"""How commands print: aligned columns, bars, wrapped text, JSON, hints. Values in, text out; SVIT is not known here."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bars", "byte_size", "columns", "counted", "hint", "label_lines", "print_json", "shown", "width"]
 
-_BINS = 16  # bars, at most
+_BARS = 16  # at most
 _BAR = 32  # characters of the longest bar
 
 
@@ -52,26 +53,26 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> list
 
 
 def bars(counts: Mapping[int, int]) -> list[str]:
-    """Return a histogram, a line a value; where there are more than 16 values, a line a range of equal width."""
-    low, high = min(counts), max(counts)
-    step = -(-(high - low + 1) // _BINS)
-    bins = {start: 0 for start in range(low, high + 1, step)}  # noqa: C420 - a loop reads better beside the next
-    for value, count in counts.items():
-        bins[low + (value - low) // step * step] += count
+    """Return a histogram, a line a value that occurs; where there are more than 16, a line a range of equal width."""
+    step = 1
+    if len(counts) > _BARS:
+        step = -(-(max(counts) - min(counts) + 1) // _BARS)
+    bins: Counter[int] = Counter()
+    for value in sorted(counts):
+        bins[min(counts) + (value - min(counts)) // step * step] += counts[value]
     most = max(bins.values())
-    rows = []
-    for start, count in bins.items():
-        name = f"{start}" if step == 1 else f"{start} to {start + step - 1}"
-        rows.append([name, f"{count:,}", "█" * max(round(_BAR * count / most), count > 0)])
+    names = [f"{start:,}" if step == 1 else f"{start:,} to {start + step - 1:,}" for start in bins]
+    rows = [
+        [name, f"{count:,}", "█" * max(round(_BAR * count / most), 1)]
+        for name, count in zip(names, bins.values(), strict=True)
+    ]
     return columns(rows, right=(0, 1))
 
 
-def label_lines(label: str, text: str, *, indent: int = 2, column: int = 19) -> list[str]:
-    """Return a label and its text, wrapped beside it."""
-    lines = textwrap.wrap(text, width() - column, break_on_hyphens=False) or [""]
-    return [
-        (" " * indent + (label if number == 0 else "")).ljust(column) + line for number, line in enumerate(lines)
-    ]
+def label_lines(label: str, text: str, *, column: int = 19) -> list[str]:
+    """Return a label, indented by two, and its text wrapped beside it; a long word, such as a URL, stays whole."""
+    lines = textwrap.wrap(text, width() - column, break_on_hyphens=False, break_long_words=False) or [""]
+    return [f"  {label if number == 0 else ''}".ljust(column) + line for number, line in enumerate(lines)]
 
 
 def shown(text: str) -> str:

@@ -1,8 +1,8 @@
 """A count in, a corpus out that weighs what Visual Genome and SVIT weigh: photos in two zips, text in a third.
 
-Photos are crops of noise that falls off with frequency as in real scenes (1/f), so a JPEG of 500x375 has about 85 KB and
-costs a decoder what a photo does. The same count gives the same files; a finished folder is taken as it is. Nothing here
-is real: no photo and no sentence comes from either data set.
+Photos are crops of noise that falls off with frequency as in real scenes (1/f), so a JPEG of 500x375 has about 85 KB
+and costs a decoder what a photo does. The same count gives the same files; a finished folder is taken as it is. Nothing
+here is real: no photo and no sentence comes from either data set.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,8 @@ from PIL import Image
 from svit_datasets.images import vg_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 VERSION = 1  # raise it when anything below makes other files
 QAS = 15  # an image, as in complex_reasoning
@@ -32,23 +32,34 @@ ZIPS = {"VG_100K": "images.zip", "VG_100K_2": "images2.zip"}
 _SIZES = (((500, 375), 62), ((375, 500), 22), ((500, 333), 11), ((640, 480), 5))  # (width, height) in pixels, percent
 _FIELD = 1024  # pixels; edge of the noise that photos are cut from
 _FIELDS = 12  # of them
-_WORDS = (
-    "the of a on in red dog table near left woman window stands holding because light street small under wooden sky "
-    "behind man grass which blue probably two open sitting toward plate shows building since water bright with"
-).split()
+_WORDS = ["the", "of", "a", "on", "in", "red", "dog", "table", "near", "left", "woman", "window", "holding", "because"]
+_WORDS += [
+    "light",
+    "street",
+    "small",
+    "under",
+    "wooden",
+    "sky",
+    "behind",
+    "grass",
+    "probably",
+    "two",
+    "sitting",
+    "plate",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A finished folder: ``data/complex_reasoning.zip`` and ``raw/`` with the two zips; the order of the JSON in `names`."""
+    """A finished folder: ``data/complex_reasoning.zip``, and ``raw/`` with the two zips of photos."""
 
     folder: Path
-    names: tuple[str, ...]  # "VG_100K/2.jpg"; in the order of the JSON, which is not that of the zips
+    names: tuple[str, ...]  # "VG_100K/2.jpg"; in the order of the JSON, which is not the order of the zips
     photo_bytes: int  # of all photos together
 
     def member_url(self, root: str, name: str) -> str:
         """What fsspec calls a photo in its zip under `root`."""
-        return f"zip://{name}::{root}/raw/{ZIPS[name.split('/')[0]]}"
+        return f"zip://{name}::{root}/raw/{ZIPS[name.partition('/')[0]]}"
 
 
 def corpus(home: Path, images: int) -> Corpus:
@@ -114,13 +125,10 @@ def _noise(seed: int) -> np.ndarray:
     chance = np.random.default_rng(seed)
     across, down = np.fft.rfftfreq(_FIELD), np.fft.fftfreq(_FIELD)
     falling = 1 / np.maximum(np.hypot(across[None, :], down[:, None]), 1 / _FIELD)
-    grey, *tints = (_scaled(np.fft.irfft2(np.fft.rfft2(chance.normal(size=(_FIELD, _FIELD))) * falling)) for _ in range(4))
+    layers = [np.fft.irfft2(np.fft.rfft2(chance.normal(size=(_FIELD, _FIELD))) * falling) for _ in range(4)]
+    grey, *tints = ((layer - layer.mean()) / layer.std() for layer in layers)
     channels = [128 + 34 * grey + 8 * tint for tint in tints]
     return np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / values.std()
 
 
 def _photo(image_id: int, fields: list[np.ndarray]) -> bytes:
@@ -133,7 +141,7 @@ def _photo(image_id: int, fields: list[np.ndarray]) -> bytes:
     return out.getvalue()
 
 
-def _json(ids: Iterator[int] | range | list[int]) -> Iterator[str]:
+def _json(ids: Iterable[int]) -> Iterator[str]:
     """An array in pieces: a record an image, 15 QAs each, about 4.8 KB."""
     chance = random.Random("text")
     sentences = [" ".join(chance.choices(_WORDS, k=chance.randrange(8, 24))) for _ in range(500)]
