@@ -7,7 +7,6 @@ says.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +33,6 @@ _STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 199
 _OTHER_SETS = re.compile(r"(?:^|/)(?:gqa|ocr_vqa|textvqa)(?:/|$)")  # whose numbers are no Visual Genome ids to us
 _VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
 _COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
-_log = logging.getLogger(__name__)
 
 
 def vg_folder(image_id: int) -> Literal["VG_100K", "VG_100K_2"]:
@@ -120,6 +118,7 @@ class Locator:
         self, sources: tuple[ImageSource, ...], storage: Storage, cache: Path, coco_ids: Callable[[Ids], Ids] | None
     ) -> None:
         self._sources, self._storage, self._cache, self._coco_ids = list(sources), storage, cache, coco_ids
+        self._note = ""
 
     def by_id(self, image_ids: Ids) -> Located:
         """Locate photos by Visual Genome id.
@@ -132,14 +131,14 @@ class Locator:
         def match(source: ImageSource, names: pa.Array) -> None:
             found.match(image_ids, _numbers(names, _VG_NAME, source))
             coco = _numbers(names, _COCO_NAME, source)
-            if self._coco_ids is not None and (coco >= 0).any() and found.missing.any():
-                found.match(self._coco_ids(image_ids), coco)
+            if (coco >= 0).any() and found.missing.any():
+                found.match(self._to_coco(image_ids), coco)
 
         def fill(source: ImageSource) -> None:
             if source.by == "image_id":
                 found.fill(image_ids >= 0, [str(image_id) for image_id in image_ids])
-            elif source.by == "coco_id" and self._coco_ids is not None:
-                coco = self._coco_ids(image_ids)
+            elif source.by == "coco_id":
+                coco = self._to_coco(image_ids)
                 found.fill(coco >= 0, [f"{coco_id:012d}" for coco_id in coco])
 
         return self._ask(found, match, fill)
@@ -178,7 +177,6 @@ class Locator:
     def _ask(
         self, found: _Found, match: Callable[[ImageSource, pa.Array], None], fill: Callable[[ImageSource], None]
     ) -> Located:
-        note = ""
         for number, source in enumerate(self._sources):
             if not found.missing.any():
                 break
@@ -191,14 +189,20 @@ class Locator:
             except SvitError as error:
                 if not source.origin or (found.missing == found.wanted).all():
                     raise
-                note = f"{error}"
-                _log.warning(
-                    "%d photos are not under data_dir, and their origin cannot be read: %s", found.missing.sum(), error
-                )
+                self._note = f"Their origin cannot be read: {error}"
                 break
             found.listing = listing
             match(source, listing["name"].combine_chunks())
-        return found.located(tuple(self._sources), note)
+        return found.located(tuple(self._sources), self._note)
+
+    def _to_coco(self, image_ids: Ids) -> Ids:
+        if self._coco_ids is None:
+            return np.full(len(image_ids), -1, dtype=np.int64)
+        try:
+            return self._coco_ids(image_ids)
+        except SvitError as error:
+            self._note = f"Which COCO photo is which cannot be told: {error}"
+            return np.full(len(image_ids), -1, dtype=np.int64)
 
     def _listing(self, number: int) -> pa.Table:
         source = self._sources[number]

@@ -223,7 +223,7 @@ def _without_missing(plan: Plan, options: Options, name: Callable[[int], str]) -
     if not len(missing):
         return plan, []
     places = ", ".join(dict.fromkeys(source.urls[0] for source in plan.photos.sources)) or "no place at all"
-    note = f" One could not be asked: {plan.photos.note}" if plan.photos.note else ""
+    note = f" {plan.photos.note}" if plan.photos.note else ""
     words = [f"{name(int(index))} is in none of {places}.{note}" for index in missing[:5]]
     nothing = options.on_missing_image == "skip" and len(missing) == plan.has_photo.sum() >= MAX_RUN
     if options.on_missing_image == "error" or nothing:

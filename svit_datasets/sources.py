@@ -47,6 +47,7 @@ __all__ = [
     "explain_damage",
     "find_file",
     "find_text",
+    "find_text_under",
     "join_url",
     "open_text",
     "read_holdout",
@@ -108,28 +109,36 @@ def find_text(task: Task, parts: tuple[Task, ...], data_dir: str | None, storage
         SourceNotFound: neither place has it; the message lists the names that were tried.
         AccessDenied: the repository is gated and no token opens it.
     """
-    roots = [HUB] if data_dir is None else [data_dir, HUB]
-    if data_dir is not None and "://" not in data_dir and not Path(data_dir).expanduser().is_dir():
+    if data_dir is None:
+        found = find_text_under(task, parts, HUB, storage)
+        if found is None:
+            raise SourceNotFound(_not_there(task, HUB))
+        return found
+    if "://" not in data_dir and not Path(data_dir).expanduser().is_dir():
         raise SourceNotFound(
             f"data_dir={data_dir!r} is no folder. Give the folder that holds data/ or the files themselves."
         )
-    for root in roots:
-        try:
-            found = [TextFile(info, part) for part in parts if (info := _find_one(part, root, storage)) is not None]
-            if parts and len(found) == len(parts):
-                return tuple(found)
-            info = _find_one(task, root, storage)
-        except SvitError as error:
-            if data_dir is None:
-                raise
-            raise SourceNotFound(
-                f"{_not_there(task, data_dir)} At the Hub it could not be read either: {error}"
-            ) from error
-        if info is not None:
-            if root != roots[0]:
-                _log.warning("%s Reading %s instead.", _not_there(task, str(data_dir)), info.url)
-            return (TextFile(info, task),)
-    raise SourceNotFound(_not_there(task, data_dir or HUB))
+    found = find_text_under(task, parts, data_dir, storage)
+    if found is not None:
+        return found
+    missing = _not_there(task, data_dir)
+    try:
+        found = find_text_under(task, parts, HUB, storage)
+    except SvitError as error:
+        raise SourceNotFound(f"{missing} At the Hub it could not be read either: {error}") from error
+    if found is None:
+        raise SourceNotFound(f"{missing} Nor is it at {HUB}.")
+    _log.warning("%s Reading %s instead.", missing, ", ".join(text.info.url for text in found))
+    return found
+
+
+def find_text_under(task: Task, parts: tuple[Task, ...], root: str, storage: Storage) -> tuple[TextFile, ...] | None:
+    """Do what `find_text` does in one place only; None where it has no such file."""
+    found = [TextFile(info, part) for part in parts if (info := _find_one(part, root, storage)) is not None]
+    if parts and len(found) == len(parts):
+        return tuple(found)
+    info = _find_one(task, root, storage)
+    return None if info is None else (TextFile(info, task),)
 
 
 def _find_one(task: Task, root: str, storage: Storage) -> FileInfo | None:

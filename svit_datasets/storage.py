@@ -266,7 +266,8 @@ class Storage:
                 if not isinstance(explained, SourceUnreachable):
                     raise explained from error
                 if attempt == self.attempts:
-                    raise SourceUnreachable(f"{explained} Gave up after {attempt} attempts.") from error
+                    plural = "s" if attempt > 1 else ""
+                    raise SourceUnreachable(f"{explained} Gave up after {attempt} attempt{plural}.") from error
                 pause = min(30.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
                 await asyncio.sleep(max(pause, getattr(error, "retry_after", 0.0)))
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -141,6 +141,7 @@ def _build(folder: Path, file: TextFile, storage: Storage) -> None:
     if not index:
         index = [to_batch([], [])[1]]
     table = pa.concat_tables(index).combine_chunks()
+    pa.default_memory_pool().release_unused()
     with pa.OSFile(str(folder / "index.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     _check(folder, len(table))

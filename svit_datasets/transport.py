@@ -223,7 +223,7 @@ def as_svit_error(url: str, error: BaseException) -> SvitError:
         return SourceNotFound(f"{url}: cannot be asked, because HF_HUB_OFFLINE is set. Unset it, or give data_dir=…")
     if isinstance(error, asyncio.TimeoutError | TimeoutError):
         return SourceUnreachable(f"{url}: no byte came within the time-out.")
-    return SourceUnreachable(f"{url}: {type(error).__name__}: {error}.")
+    return SourceUnreachable(f"{url}: {str(error) or type(error).__name__}.")
 
 
 def _status(error: BaseException | None) -> int | None:
