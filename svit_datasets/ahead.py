@@ -54,7 +54,7 @@ class _Begun:
     windows: Iterator[Window]
 
 
-_habits: dict[tuple[int, int], _Habit] = {}  # (process, id of the plan)
+_habits: dict[tuple[int, int], _Habit] = {}  # (process, id of the plan); a stale one costs a guess, nothing more
 _begun: dict[tuple[int, int, int], _Begun] = {}  # (process, id of the plan, the shard that is next in its order)
 
 

@@ -159,7 +159,7 @@ def _photo_columns(window: Window, owner: Any, cell: Cell) -> dict[str, pa.Array
         )
     photos = [window.photos[index] for index in owner]
     image = pa.StructArray.from_arrays(
-        [pa.array([c and c[0] for c in cells], pa.binary()), pa.array([c and c[1] for c in cells], pa.string())],
+        [_binary([c and c[0] for c in cells]), pa.array([c and c[1] for c in cells], pa.string())],
         ["bytes", "path"],
         mask=pa.array([c is None for c in cells], pa.bool_()),
     )
@@ -168,6 +168,15 @@ def _photo_columns(window: Window, owner: Any, cell: Cell) -> dict[str, pa.Array
         "width": pa.array([photo and photo.width for photo in photos], pa.int32()),
         "height": pa.array([photo and photo.height for photo in photos], pa.int32()),
     }
+
+
+def _binary(values: list[bytes | None]) -> pa.Array:
+    """Return a binary array, copied together once: pa.array() on a list grows its buffer, which costs 20 MB here."""
+    sizes = np.array([0 if value is None else len(value) for value in values])
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    present = pa.array(np.array([value is not None for value in values]))
+    joined = pa.py_buffer(b"".join(value for value in values if value is not None))
+    return pa.Array.from_buffers(pa.binary(), len(values), [present.buffers()[1], pa.py_buffer(offsets), joined])
 
 
 def _local_path(window: Window, index: int) -> str | None:

@@ -25,7 +25,7 @@ _MAX_ITEM = 64 << 20  # bytes; one item that is longer is a file that breaks off
 _SKIP_SPACE = re.compile(r"[ \t\r\n]*").match
 
 
-def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable[[], int], bool]]:
+def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable[[], int]]]:
     """Yield each item of a JSON array or of JSON lines.
 
     Lazy; holds about 1 MB of text, or one item where that is longer.
@@ -35,8 +35,8 @@ def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable
         name: what errors call the file.
 
     Yields:
-        (number, item, where, escaped): the item's 0-based number; the parsed item; a function giving the byte offset
-        of its first byte, valid until the next item is asked for; whether half a surrogate pair may be in it.
+        (number, item, where): the item's 0-based number; the parsed item; a function giving the byte offset of its
+        first byte, valid until the next item is asked for.
 
     Raises:
         CorruptFile: the file breaks off, or is not JSON; the message names record and byte.
@@ -65,7 +65,7 @@ def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable
                 f"{name}: expected ',' or ']' after record {number - 1}, found {char!r} at byte {window.byte()}."
             )
         item, start = window.decode(number)
-        yield number, item, lambda start=start: window.byte(start), window.has_escapes  # type: ignore[misc]
+        yield number, item, lambda start=start: window.byte(start)  # type: ignore[misc]
         number += 1
     if in_array:
         raise CorruptFile(
@@ -86,7 +86,6 @@ class _Window:
         self._base = 0  # byte offset of the text's first character
         self._ended = False
         self.at = 0  # position in the text, characters
-        self.has_escapes = False  # the text holds \ud…: maybe half a surrogate pair, which no table can store
         self._more()
         if self._text.startswith("\ufeff"):
             self._text = self._text[1:]
@@ -147,7 +146,6 @@ class _Window:
         self._base += len(self._text[: self.at].encode())
         self._text = self._text[self.at :] + text
         self.at = 0
-        self.has_escapes = "\\ud" in self._text or "\\uD" in self._text
 
 
 def _is_cut_off(error: json.JSONDecodeError, length: int) -> bool:

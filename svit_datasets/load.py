@@ -60,7 +60,7 @@ def load_dataset(
 ) -> Loaded:
     """Load SVIT, joined with its photos; any other path goes to ``datasets.load_dataset`` untouched.
 
-    The text is parsed once into a table in the cache (about 4 s for 290 MB of JSON); photos stay where they are and are
+    The text is parsed once into a table in the cache (5 s for 390 MB of JSON); photos stay where they are and are
     read when rows are. ``streaming=True`` gives an ``IterableDataset`` whose rows come in the file's order.
 
     Args:
@@ -101,7 +101,7 @@ def load_dataset(
         CorruptFile: a file breaks off; the message says at which byte.
         BadRecord, ImageNotFound, BadImage: by the policies above.
 
-    Example:
+    Examples:
         >>> ds = load_dataset("svit", "complex_reasoning", split="train", streaming=True)  # doctest: +SKIP
         >>> next(iter(ds))["conversations"][0]["messages"][0]["role"]  # doctest: +SKIP
         'user'

@@ -96,8 +96,8 @@ def read_records(stream: BinaryIO, name: str, form: Form) -> Iterator[Record | D
         CorruptFile: the file breaks off, or is not JSON; the message names record and byte.
     """
     read = _read_svit if form == "svit" else _read_llava
-    for number, item, where, escaped in iter_items(stream, name):
-        yield from read(number, item, where, escaped)
+    for number, item, where in iter_items(stream, name):
+        yield from read(number, item, where)
 
 
 _content, _from, _value = itemgetter("content"), itemgetter("from"), itemgetter("value")
@@ -105,7 +105,7 @@ _ALTERNATING = ("user", "gpt") * 512
 _TOPIC_TYPES = frozenset({str, type(None)})
 
 
-def _read_svit(number: int, item: Any, where: Callable[[], int], escaped: bool) -> Iterator[Record | Defect]:
+def _read_svit(number: int, item: Any, where: Callable[[], int]) -> Iterator[Record | Defect]:
     try:  # the usual item in one sweep over all its turns; half the time of looking at each block
         blocks = item["conversations"]
         contents = list(map(_content, blocks))
@@ -115,13 +115,13 @@ def _read_svit(number: int, item: Any, where: Callable[[], int], escaped: bool) 
         topics = tuple([block.get("topic") for block in blocks])
         if (
             type(item["image_id"]) is int
-            and not escaped
             and sizes
             and 0 not in sizes
             and not any(size & 1 for size in sizes)
             and tuple(map(_from, turns)) == _ALTERNATING[: len(turns)]
             and all(map(str.strip, texts))
             and _TOPIC_TYPES.issuperset(map(type, topics))
+            and _is_text("".join(texts))
         ):
             yield Record(number, item["image_id"], topics, sizes, texts)
             return
@@ -162,8 +162,7 @@ def _examine_svit(number: int, item: Any, where: Callable[[], int]) -> Iterator[
         yield Record(number, image_id, tuple(topics), tuple(sizes), tuple(texts))
 
 
-def _read_llava(number: int, item: Any, where: Callable[[], int], escaped: bool) -> Iterator[Dialogue | Defect]:
-    del escaped  # each record is looked at in full: there are few enough of them
+def _read_llava(number: int, item: Any, where: Callable[[], int]) -> Iterator[Dialogue | Defect]:
     if not isinstance(item, dict):
         yield Defect("wrong_type", number, where(), None, None, f"expected an object, found {_short(item)}")
         return
@@ -235,9 +234,20 @@ def _turn_fault(turn: Any, index: int) -> tuple[str, str] | None:
         return "blank_text", f"the text of turn {index} is {_short(text)}"
     if not isinstance(text, str):
         return "not_text", f"the text of turn {index} is {_short(text)}"
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if not _is_text(text):
         return "not_text", f"the text of turn {index} holds half a surrogate pair"
     return None
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a string can be stored: JSON may escape half a surrogate pair, which no encoding has bytes for."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_user(role: str) -> bool:

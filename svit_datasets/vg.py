@@ -60,7 +60,7 @@ def _read(info: FileInfo, storage: Storage) -> Ids:
     """Return (2, photos): Visual Genome ids, ascending, and their COCO ids; null, 0 and -1 all mean none."""
     pairs = []
     with open_text(info, storage) as (stream, name, _):
-        for number, item, where, _ in iter_items(stream, name):
+        for number, item, where in iter_items(stream, name):
             image_id = item.get("image_id", item.get("id")) if isinstance(item, dict) else None
             if not isinstance(image_id, int):
                 raise CorruptFile(

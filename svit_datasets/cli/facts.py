@@ -147,7 +147,7 @@ def spread(counts: Mapping[int, int]) -> dict[str, int] | None:
 
 
 def _read_spelling(facts: Facts, stream: BinaryIO, label: str, form: Form) -> None:
-    for _, item, _, _ in iter_items(stream, label):
+    for _, item, _ in iter_items(stream, label):
         facts.records += 1
         if not isinstance(item, dict):
             continue
