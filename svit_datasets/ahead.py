@@ -49,29 +49,28 @@ class _Habit:
 class _Begun:
     """Reading that goes on from one shard to the next."""
 
-    plan: Plan  # held, so that its id is not given to another plan meanwhile
     order: range  # the shards it yields the windows of
     windows: Iterator[Window]
 
 
-_habits: dict[tuple[int, int], _Habit] = {}  # (process, id of the plan); a stale one costs a guess, nothing more
-_begun: dict[tuple[int, int, int], _Begun] = {}  # (process, id of the plan, the shard that is next in its order)
-
-
 def shard_windows(plan: Plan, number: int, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
-    """Yield the windows of shard ``number`` of a plan; see `read_windows` for laziness and errors."""
+    """Yield the windows of shard ``number`` of a plan; see `read_windows` for laziness and errors.
+
+    What was begun for a later shard is kept with the plan, so it ends when the plan's dataset does.
+    """
     shards = plan.shards()
-    key = (os.getpid(), id(plan))
-    order = _habits.setdefault(key, _Habit(number - 1)).next_steps(number, len(shards))
-    begun = _begun.pop((*key, number), None)
+    process = os.getpid()  # a forked child must not go on with what its parent's threads and loop have begun
+    order = plan.begun.setdefault(process, _Habit(number - 1)).next_steps(number, len(shards))
+    begun = plan.begun.pop((process, number), None)
     if begun is None:
         plans = (plan.take(np.arange(*shards[each])) for each in order)
-        begun = _Begun(plan, order, read_windows(plans, policy, storage, tally))
+        begun = _Begun(order, read_windows(plans, policy, storage, tally))
     start, stop = shards[number]
     for _ in range(-(-(stop - start) // WINDOW)):
         yield next(begun.windows)
     following = number + begun.order.step
     if following in begun.order:
-        _begun[(*key, following)] = begun
-        for old in list(_begun)[:-_MOST]:
-            del _begun[old]  # closes it, which cancels its reads
+        kept = [key for key in plan.begun if isinstance(key, tuple)]
+        for old in kept[: len(kept) + 1 - _MOST]:
+            del plan.begun[old]  # closes it, which cancels its reads
+        plan.begun[process, following] = begun

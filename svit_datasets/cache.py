@@ -42,9 +42,9 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
     Raises:
         CacheError: no space is left, or the place cannot be written. What ``build`` raises is passed on; nothing stays.
     """
-    if folder.is_dir():
-        return folder
     with _explaining(folder):
+        if folder.is_dir():
+            return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if folder.is_dir():
@@ -74,6 +74,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
+            Path(temporary).chmod(0o644)  # as for build_once
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -90,7 +91,7 @@ def _explaining(path: Path) -> Iterator[None]:
                 f"{path}: no space left on the device. Nothing partial was kept: free some space, or name "
                 "another place with cache_dir=… or HF_HOME, and run it again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST):
             raise CacheError(
                 f"{path}: the cache cannot be written ({error.strerror}). "
                 "Name another place with cache_dir=… or HF_HOME."

@@ -5,6 +5,7 @@ Ids and text in, yes or no out. The published list of held-out ids is fetched by
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 from pathlib import Path
@@ -23,7 +24,7 @@ __all__ = ["is_message_empty", "listed_ids", "parse_ids", "select_ids"]
 
 # 21 detail descriptions answer that the message was empty, in several wordings; a list of ids would miss the rest.
 _EMPTY = re.compile(
-    r"\bmessages?\b[^.!?]{0,40}\b(?:is|was|seems?|appears?)(?: to (?:be|have been))? (?:an )?empty\b", re.IGNORECASE
+    r"\bmessages?(?:,? \w+){0,3},? (?:is|was|seems?|appears?)(?: to (?:be|have been))? (?:an )?empty\b", re.IGNORECASE
 )
 
 
@@ -49,7 +50,7 @@ def parse_ids(text: str, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         if not line.strip():
             continue
-        if not line.strip().isdecimal():
+        if not re.fullmatch(r"\s*[0-9]{1,18}\s*", line):
             raise OptionError(f"{name}, line {number}: expected a Visual Genome id, found {line.strip()[:60]!r}.")
         ids.add(int(line))
     return np.array(sorted(ids), dtype=np.int64)
@@ -82,6 +83,6 @@ def listed_ids(wanted: Iterable[int] | str | os.PathLike[str]) -> np.ndarray[Any
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"image_ids={str(wanted)!r} cannot be read: {error}.") from error
     try:
-        return np.array(sorted({int(image_id) for image_id in wanted}), dtype=np.int64)
-    except (TypeError, ValueError) as error:
+        return np.array(sorted({operator.index(image_id) for image_id in wanted}), dtype=np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise OptionError(f"image_ids must hold Visual Genome ids (int): {error}.") from error

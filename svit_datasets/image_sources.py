@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from svit_datasets.errors import OptionError, SourceNotFound
+from svit_datasets.errors import AccessDenied, OptionError, SourceNotFound
 from svit_datasets.images import ImageSource
 from svit_datasets.sources import find_file, join_url, upstream
 
@@ -109,12 +110,15 @@ def _probe(root: str, storage: Storage) -> list[ImageSource]:
     by_path = ImageSource("template", (f"{root}/{{path}}", f"{root}/raw/{{path}}"))
     zips = []
     for name in ("images.zip", "images2.zip"):
-        info = find_file([f"raw/{name}", name], root, storage)
+        info = None
+        with suppress(AccessDenied):  # a bucket without the right to list refuses what is not there
+            info = find_file([f"raw/{name}", name], root, storage)
         if info is not None:
             zips.append(ImageSource("zip", (info.url,), info.fingerprint))
     if zips:
         return [*zips, by_path]
-    return [ImageSource("template", (f"{root}/{{folder}}/{{image_id}}.jpg", f"{root}/{{image_id}}.jpg")), by_path]
+    layouts = ("{folder}/{image_id}.jpg", "vg/{folder}/{image_id}.jpg", "{image_id}.jpg")
+    return [ImageSource("template", tuple(f"{root}/{layout}" for layout in layouts)), by_path]
 
 
 def _merged(sources: list[ImageSource]) -> list[ImageSource]:

@@ -30,7 +30,8 @@ __all__ = ["ImageSource", "Located", "Locator", "vg_folder"]
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
 _STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 1990, 2187, 2194, 2579})
-_OTHER_SETS = re.compile(r"(?:^|/)(?:gqa|ocr_vqa|textvqa)(?:/|$)")  # whose numbers are no Visual Genome ids to us
+# Sets whose numbers are no Visual Genome ids to us: their folders and zips, not what a user keeps below such a name.
+_OTHER_SETS = re.compile(r"/(?:(?:gqa|ocr_vqa)(?:/images)?|textvqa(?:/train_images)?)(?:/[^/]+\.zip)?$")
 _VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
 _COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
 

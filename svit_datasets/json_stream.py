@@ -23,6 +23,8 @@ __all__ = ["iter_items"]
 _WINDOW = 1 << 20  # bytes read at a time
 _MAX_ITEM = 64 << 20  # bytes; one item that is longer is a file that breaks off or is no JSON
 _SKIP_SPACE = re.compile(r"[ \t\r\n]*").match
+_NUMBER = re.compile(r"[-+.\deE]*")
+_WORDS = ("true", "false", "null", "NaN", "-Infinity", "Infinity")
 
 
 def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable[[], int]]]:
@@ -86,7 +88,8 @@ class _Window:
         self._base = 0  # byte offset of the text's first character
         self._ended = False
         self.at = 0  # position in the text, characters
-        self._more()
+        while not (self._text or self._ended):
+            self._more()
         if self._text.startswith("\ufeff"):
             self._text = self._text[1:]
             self._base = len(codecs.BOM_UTF8)
@@ -110,7 +113,7 @@ class _Window:
         while True:
             try:
                 item, end = self._scan(self._text, self.at)
-                if end < len(self._text) or self._ended:  # a number at the window's edge may go on
+                if self._ended or _NUMBER.sub("", self._text[end : end + 32]):  # a number at the edge may go on
                     start, self.at = self.at, end
                     return item, start
                 problem: Exception | None = None
@@ -127,7 +130,7 @@ class _Window:
     def _raise(self, number: int, problem: Exception | None) -> None:
         start = self.byte()
         found = self.byte(problem.pos) if isinstance(problem, json.JSONDecodeError) else start
-        if self._ended and (not isinstance(problem, json.JSONDecodeError) or _is_cut_off(problem, len(self._text))):
+        if self._ended and (problem is None or _is_cut_off(problem, self._text)):
             raise CorruptFile(
                 f"{self._name}: the file breaks off at byte {self._read}, inside record {number}, which begins at byte "
                 f"{start}. Copy or download it again."
@@ -141,6 +144,11 @@ class _Window:
             self._ended = not data
             text = self._decoder.decode(data, final=self._ended)
         except UnicodeDecodeError as error:
+            if self._ended:
+                raise CorruptFile(
+                    f"{self._name}: the file breaks off at byte {self._read}, inside a character. Copy or download it "
+                    "again."
+                ) from error
             at = self._read - len(error.object) + error.start
             raise CorruptFile(f"{self._name}: byte {at} is not UTF-8 ({error.reason}).") from error
         self._base += len(self._text[: self.at].encode())
@@ -148,5 +156,10 @@ class _Window:
         self.at = 0
 
 
-def _is_cut_off(error: json.JSONDecodeError, length: int) -> bool:
-    return error.pos >= length - 8 or error.msg.startswith("Unterminated")
+def _is_cut_off(problem: Exception, text: str) -> bool:
+    """Tell whether the text ends inside a string, a word or an escape, or where more is due."""
+    if not isinstance(problem, json.JSONDecodeError):
+        return False
+    rest = text[problem.pos :].strip()
+    in_escape = len(rest) < 6 and "escape" in problem.msg
+    return problem.msg.startswith("Unterminated") or in_escape or any(word.startswith(rest) for word in _WORDS)

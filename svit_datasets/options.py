@@ -7,6 +7,7 @@ called, reads no text and no photo, and gives the identity under which prepared 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ class Options:
     known_bad: str = "drop"
 
     def __post_init__(self) -> None:
+        if isinstance(self.image_ids, Iterator):  # it is asked more than once
+            object.__setattr__(self, "image_ids", tuple(self.image_ids))
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise OptionError(

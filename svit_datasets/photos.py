@@ -52,14 +52,26 @@ def check_photo(data: bytes) -> Photo:
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise BadImage(f"cannot be decoded: {error} ({len(data):,} bytes)") from error
     if ("exif" in image.info or "xmp" in image.info) and image.getexif().get(_ORIENTATION, 1) != 1:
-        return Photo(_unturned(data), width, height, changed=True)
+        return Photo(_unturned(image, data), width, height, changed=True)
     return Photo(data, width, height)
 
 
-def _unturned(data: bytes) -> bytes:
-    """Return the same JPEG with the value of its orientation tag, in EXIF or XMP, set to 1."""
+def _unturned(image: Image.Image, data: bytes) -> bytes:
+    """Return the same photo with no orientation; a JPEG keeps its bytes, others are written anew as PNG."""
+    if image.format in ("JPEG", "MPO"):
+        changed = re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", _without_exif_orientation(data))
+        if Image.open(io.BytesIO(changed)).getexif().get(_ORIENTATION, 1) == 1:
+            return changed
+    out = io.BytesIO()
+    clean = image.copy()
+    clean.info = {key: clean.info[key] for key in ("transparency",) if key in clean.info}
+    clean.save(out, "PNG")
+    return out.getvalue()
+
+
+def _without_exif_orientation(data: bytes) -> bytes:
     if b"Exif\0\0" not in data:
-        return re.sub(rb'(tiff:Orientation(?:="|>))\d', rb"\g<1>1", data)
+        return data
     tiff = data.index(b"Exif\0\0") + 6
     order = "<" if data[tiff : tiff + 2] == b"II" else ">"
     (first,) = struct.unpack_from(f"{order}I", data, tiff + 4)

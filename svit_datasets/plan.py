@@ -7,7 +7,7 @@ pickle (9 MB for all of SVIT) and quick to slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,10 @@ class Plan:
     photos: Located  # n of them
     has_photo: Mask  # (n,) False for text-only records
     dropped: dict[tuple[int, int], frozenset[int]]  # (store, row) -> blocks that are left out
+    begun: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)  # of `ahead`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "begun": {}}
 
     def __len__(self) -> int:
         """Return the number of images, or of LLaVA-form records."""
@@ -168,7 +172,7 @@ def _id_in(path: str | None) -> int:
     if path is None or not path.startswith(("vg/", "gqa/")):
         return -1
     stem = path.rpartition("/")[2].partition(".")[0]
-    return int(stem) if stem.isdecimal() else -1
+    return int(stem) if stem.isdecimal() and len(stem) < 19 else -1
 
 
 def _item(columns: list[Any], store: int, row: int) -> int:
@@ -181,7 +185,9 @@ def _bad_records(stores: tuple[Store, ...], options: Options, wants: Callable[[I
     for store in stores:
         defects = store.defects
         ids = np.array([-1 if defect.image_id is None else defect.image_id for defect in defects], dtype=np.int64)
-        for defect, wanted in zip(defects, wants(ids) | (ids < 0), strict=True):
+        asked = ids < 0
+        asked[~asked] = wants(ids[~asked])
+        for defect, wanted in zip(defects, asked, strict=True):
             if not wanted:
                 continue
             words = _words(defect, store)

@@ -8,6 +8,7 @@ JSON raises. Nothing is known here of photos, tables or splits.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -103,6 +104,7 @@ def read_records(stream: BinaryIO, name: str, form: Form) -> Iterator[Record | D
 _content, _from, _value = itemgetter("content"), itemgetter("from"), itemgetter("value")
 _ALTERNATING = ("user", "gpt") * 512
 _TOPIC_TYPES = frozenset({str, type(None)})
+_MAX_ID = 2**63 - 1
 
 
 def _read_svit(number: int, item: Any, where: Callable[[], int]) -> Iterator[Record | Defect]:
@@ -115,6 +117,7 @@ def _read_svit(number: int, item: Any, where: Callable[[], int]) -> Iterator[Rec
         topics = tuple([block.get("topic") for block in blocks])
         if (
             type(item["image_id"]) is int
+            and 0 <= item["image_id"] <= _MAX_ID
             and sizes
             and 0 not in sizes
             and not any(size & 1 for size in sizes)
@@ -122,6 +125,7 @@ def _read_svit(number: int, item: Any, where: Callable[[], int]) -> Iterator[Rec
             and all(map(str.strip, texts))
             and _TOPIC_TYPES.issuperset(map(type, topics))
             and _is_text("".join(texts))
+            and _is_text("".join(filter(None, topics)))
         ):
             yield Record(number, item["image_id"], topics, sizes, texts)
             return
@@ -175,6 +179,8 @@ def _read_llava(number: int, item: Any, where: Callable[[], int]) -> Iterator[Di
         fault = ("wrong_type", f"image is {_short(path)}")
     elif not isinstance(record_id, str | int):
         fault = ("wrong_type", f"id is {_short(record_id)}")
+    elif not _is_text(f"{path}{record_id}"):
+        fault = ("not_text", "id or image holds half a surrogate pair")
     else:
         turns = [_with_value(turn) for turn in turns]
         fault = _turns_fault(turns)
@@ -200,6 +206,8 @@ def _block_fault(block: Any) -> tuple[str, str] | None:
         return "wrong_type", f"content is {_short(block['content'])}"
     if not isinstance(block.get("topic"), str | None):
         return "wrong_type", f"topic is {_short(block['topic'])}"
+    if not _is_text(block.get("topic") or ""):
+        return "not_text", "the topic holds half a surrogate pair"
     return None
 
 
@@ -255,15 +263,14 @@ def _is_user(role: str) -> bool:
 
 
 def _as_id(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        return int(value)
-    return None
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", value):
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _MAX_ID else None
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True, default=repr)
+    try:
+        text = json.dumps(value, ensure_ascii=True)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested very deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -89,7 +89,10 @@ class Tally:
         examples: dict[str, list[str]] = {}
         seen = set()
         for text in self._path.read_text("utf-8").splitlines() if self._path.is_file() else []:
-            line = json.loads(text)
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue  # its process was killed while it wrote
             if "what" in line and (line["kind"], line["what"]) in seen:
                 continue  # another process, or another epoch, met the same
             seen.add((line["kind"], line.get("what", "")))

@@ -6,10 +6,13 @@ Files are found by asking for names one after another, because http cannot list.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import logging
+import lzma
+import struct
 import tomllib
 import zipfile
 import zlib
@@ -236,11 +239,18 @@ def explain_damage(label: str, raw: BinaryIO) -> Iterator[None]:
     """Turn what zip and gzip readers raise into `CorruptFile` with the place in the file ``raw``."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, struct.error) as error:
         if isinstance(error.__context__, SvitError):  # zipfile calls any OSError, so a refusal too, "not a zip file"
             raise error.__context__ from None
         raise CorruptFile(
             f"{label}: damaged or cut off near byte {raw.tell():,} of the file ({error}). Copy or download it again."
+        ) from error
+    except (NotImplementedError, RuntimeError, ValueError, OSError) as error:  # zipfile's other words
+        if isinstance(error, SvitError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):
+            raise  # EINVAL: a damaged directory made it seek to before the start
+        raise CorruptFile(
+            f"{label}: cannot be unpacked ({error}). Give a zip that is stored or deflated, without a password; if it "
+            "was one, copy or download it again."
         ) from error
 
 
@@ -263,11 +273,11 @@ def read_holdout(
     """
     if holdout != "official":
         url = join_url(str(holdout), "")
-        return parse_ids(storage.read(url).decode("utf-8"), url)
+        return parse_ids(storage.read(url).decode("utf-8", "replace"), url)
     names = ["test_image_ids.txt", "data/test_image_ids.txt"]
     found = None if data_dir is None else find_file(names, data_dir, storage)
     if found is not None:
-        return parse_ids(storage.read(found.url).decode("utf-8"), found.url)
+        return parse_ids(storage.read(found.url).decode("utf-8", "replace"), found.url)
     published = upstream()["test_image_ids"]
     kept = cache / f"test_image_ids-{str(published.sha256)[:8]}.txt"
     if not kept.is_file():

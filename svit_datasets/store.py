@@ -26,6 +26,7 @@ from svit_datasets.filters import is_message_empty
 from svit_datasets.records import Defect, Dialogue, Record, read_records
 from svit_datasets.sources import open_text
 from svit_datasets.tasks import infer_tasks
+from svit_datasets.transport import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,7 +90,10 @@ class Store:
             rows: 0-based positions, int64, in any order.
         """
         batches, at = np.unique(rows // BATCH, return_inverse=True)
-        table = pa.Table.from_batches([_read_batch(str(self.folder), int(batch)) for batch in batches])
+        table = pa.Table.from_batches(
+            [_read_batch(str(self.folder), int(batch)) for batch in batches],
+            schema=_reader(str(self.folder), os.getpid()).schema,
+        )
         return table.take(pa.array(at * BATCH + rows % BATCH))
 
 
@@ -145,6 +149,8 @@ def _build(folder: Path, file: TextFile, storage: Storage) -> None:
     with pa.OSFile(str(folder / "index.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     _check(folder, len(table))
+    if (now := storage.stat(file.info.url)) != file.info:
+        raise changed(file.info.url, file.info.fingerprint, now.fingerprint)
     manifest = {
         "format": FORMAT,
         "config": file.task.name,
@@ -179,8 +185,9 @@ class _Tally:
         row, bad_run = 0, 0
         for item in parsed:
             if isinstance(item, Defect):
+                is_another = not self.defects or self.defects[-1].number != item.number
                 self.defects.append(item)
-                bad_run += item.kind != "empty_record"
+                bad_run += is_another and item.kind != "empty_record"
                 if bad_run >= _MAX_BAD_RUN:
                     raise TooManyFailures(
                         f"{bad_run} unusable records in a row, up to record {item.number}, byte {item.byte} "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTORY", "read_directory", "unpack"]
 
-_FORMAT = 1  # raise it when the sidecar's columns change
+_FORMAT = 2  # raise it when the sidecar's columns change
 DIRECTORY = pa.schema(
     [
         ("name", pa.string()),  # of the member, as in the zip
@@ -37,7 +37,7 @@ DIRECTORY = pa.schema(
             pa.int64(),
         ),  # byte at which whatever follows it begins: a bound that needs no look at the local header
         ("size", pa.int64()),  # bytes of its content as stored
-        ("method", pa.int8()),  # 0 stored, 8 deflated
+        ("method", pa.int32()),  # 0 stored, 8 deflated
         ("crc", pa.int64()),  # CRC-32 of its content
     ]
 )
@@ -76,7 +76,7 @@ def _parse_directory(info: FileInfo, storage: Storage) -> pa.Table:
         {
             "name": [member.filename for member in members],
             "start": starts,
-            "stop": [*starts[1:], end],
+            "stop": [*starts[1:], end][: len(starts)],
             "size": [member.compress_size for member in members],
             "method": [member.compress_type for member in members],
             "crc": [member.CRC for member in members],

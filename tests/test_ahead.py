@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -89,3 +91,20 @@ def test_the_next_shard_is_under_way_before_it_is_asked_for(builder, http_server
         assert ids(remote, plan, number) == expected(plan, number)
     photos = asked()[known:]
     assert len(photos) == len(set(photos))
+
+
+def test_what_was_begun_ends_with_the_dataset(builder):
+    """Threads that read ahead do not outlive the plan they read for."""
+
+    def threads():
+        return {thread for thread in threading.enumerate() if thread.name.startswith("svit-read")}
+
+    gc.collect()
+    before = threads()
+    plan = builder.plan()
+    for number in range(3):
+        ids(builder, plan, number)
+    assert threads() - before
+    del plan
+    gc.collect()
+    assert not threads() - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import random
@@ -275,6 +276,7 @@ class TestAnAbandonedIterator:
 
     @pytest.mark.parametrize("how", ["close", "forget", "error"])
     def test_leaves_no_thread(self, world, folder, how):
+        gc.collect()  # ends what the datasets of other tests have begun
         plan = world.plan(folder)
         if how == "error":
             (folder / NAMES[IDS[100]]).write_bytes(b"")

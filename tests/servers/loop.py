@@ -110,11 +110,16 @@ class LoopServer:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopping.wait()
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        await asyncio.sleep(0)  # a connection that is just being accepted cannot be made once the server is closed
         server.close()
-        for connection, writer in self._connections.items():
-            writer.transport.abort()  # a client that does not read would keep an orderly close waiting
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # also connections that are just being accepted
+            for connection, writer in self._connections.items():
+                writer.transport.abort()  # a client that does not read would keep an orderly close waiting
+                connection.cancel()
+            await asyncio.wait(others)
+        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next round
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self._loop.create_task(self._converse(reader, writer))
