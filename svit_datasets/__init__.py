@@ -15,16 +15,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from svit_datasets.errors import SvitError
     from svit_datasets.load import last_report, load_dataset, register, unregister
+    from svit_datasets.reader import Stream, merge_states
     from svit_datasets.report import Report
+    from svit_datasets.streaming import stream
 
-__all__ = ["Report", "SvitError", "last_report", "load_dataset", "register", "unregister"]
+__all__ = [
+    "Report",
+    "Stream",
+    "SvitError",
+    "last_report",
+    "load_dataset",
+    "merge_states",
+    "register",
+    "stream",
+    "unregister",
+]
 
 _HOME = {
     "Report": "report",
+    "Stream": "reader",
     "SvitError": "errors",
     "last_report": "load",
     "load_dataset": "load",
+    "merge_states": "reader",
     "register": "load",
+    "stream": "streaming",
     "unregister": "load",
 }
 

@@ -5,21 +5,20 @@ In comes a window of joined images, out come Arrow tables of at most 32 rows tha
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Features, Image, List, Value
+
+from svit_datasets.text import text_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from svit_datasets.join import Window
     from svit_datasets.photos import Photo
-    from svit_datasets.plan import Plan
     from svit_datasets.tasks import Task
 
     # (photo, its label, where it is in the user's files or None) -> the bytes and the path of its cell
@@ -72,82 +71,13 @@ def tables(window: Window, task: Task, rows: str, cell: Cell) -> Iterator[pa.Tab
     schema = _schema(task, rows)
     if not len(window.plan):
         return
-    if task.form == "llava":
-        text = window.plan.stores[0].take(window.plan.item_row)
-        columns = {name: text[name] for name in ("id", "image_path", "messages")}
-        owner = np.arange(len(window.plan))
-    else:
-        blocks, owner, kept = _blocks(window.plan)
-        columns = {name: pc.struct_field(blocks, name) for name in ("topic", "task", "messages")}
-        if rows == "conversation":
-            columns["id"] = pa.array(_block_ids(window.plan, owner, columns["task"]), pa.string())
-        if kept is not None:
-            columns = {name: column.filter(pa.array(kept)) for name, column in columns.items()}
-            owner = owner[kept]
-        if rows == "image":
-            sizes = np.bincount(owner, minlength=len(window.plan))
-            offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
-            names = [field.name for field in schema.field("conversations").type.value_type]
-            block = pa.StructArray.from_arrays([columns[name] for name in names], names)
-            columns = {"conversations": pa.ListArray.from_arrays(offsets, block)}
-            owner = np.arange(len(window.plan))
+    columns, owner = text_columns(window.plan, task, rows)
     for start in range(0, len(owner), _ROWS):
         some = owner[start : start + _ROWS]
         part = {name: column.slice(start, len(some)) for name, column in columns.items()}
         part |= _photo_columns(window, some, cell)
         part["image_id"] = pa.array(window.plan.image_ids[some])
         yield pa.table({field.name: part[field.name] for field in schema}).cast(schema)
-
-
-def _blocks(plan: Plan) -> tuple[pa.StructArray, Any, Any]:
-    """Return all blocks of a plan's images; for each the position of its image; which stay, or None for all."""
-    pieces, at = [], np.empty(len(plan.item_row), dtype=np.int64)
-    filled = 0
-    for number, (store, task) in enumerate(zip(plan.stores, plan.tasks, strict=True)):
-        mine = np.flatnonzero(plan.item_store == number)
-        if not len(mine):
-            continue
-        column = store.take(plan.item_row[mine])["conversations"].combine_chunks()
-        pieces.append(column if task is None else _with_task(column, task))
-        at[mine] = np.arange(filled, filled + len(mine))
-        filled += len(mine)
-    items = pa.concat_arrays(pieces).take(pa.array(at))
-    sizes = pc.list_value_length(items).to_numpy()
-    owner = np.repeat(np.repeat(np.arange(len(plan)), np.diff(plan.offsets)), sizes)
-    return pc.list_flatten(items), owner, _kept(plan, sizes)
-
-
-def _with_task(items: pa.ListArray, task: str) -> pa.ListArray:
-    blocks = items.flatten()
-    fields = [pc.struct_field(blocks, name) for name in ("topic", "messages")]
-    named = pa.array([task], pa.string()).take(pa.array(np.zeros(len(blocks), dtype=np.int64)))
-    block = pa.StructArray.from_arrays([fields[0], named, fields[1]], fields=list(blocks.type))
-    sizes = pc.list_value_length(items).to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
-    return pa.ListArray.from_arrays(offsets, block)
-
-
-def _kept(plan: Plan, sizes: Any) -> Any:
-    """Return a mask over the blocks of all items, or None where every block stays."""
-    if not plan.dropped:
-        return None
-    mask = np.ones(int(sizes.sum()), dtype=bool)
-    begin = 0
-    for store, row, size in zip(plan.item_store.tolist(), plan.item_row.tolist(), sizes.tolist(), strict=True):
-        for block in plan.dropped.get((store, row), ()):
-            mask[begin + block] = False
-        begin += size
-    return None if mask.all() else mask
-
-
-def _block_ids(plan: Plan, owner: Any, tasks: pa.Array) -> list[str]:
-    """Name each block IMAGE/TASK/NUMBER; numbers count an image's blocks of one task, left out or not."""
-    seen: Counter[tuple[int, str]] = Counter()
-    ids = []
-    for image_id, task in zip(plan.image_ids[owner].tolist(), tasks.to_pylist(), strict=True):
-        ids.append(f"{image_id}/{task}/{seen[image_id, task]}")
-        seen[image_id, task] += 1
-    return ids
 
 
 def _photo_columns(window: Window, owner: Any, cell: Cell) -> dict[str, pa.Array]:

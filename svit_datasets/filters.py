@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     ImageIds = Iterable[int] | str | os.PathLike[str] | Callable[[int], bool]
 
-__all__ = ["is_message_empty", "listed_ids", "parse_ids", "select_ids"]
+__all__ = ["is_message_empty", "listed_ids", "parse_ids", "select_ids", "split_rows"]
 
 # 21 detail descriptions answer that the message was empty, in several wordings; a list of ids would miss the rest.
 _EMPTY = re.compile(
@@ -86,3 +86,18 @@ def listed_ids(wanted: Iterable[int] | str | os.PathLike[str]) -> np.ndarray[Any
         return np.array(sorted({operator.index(image_id) for image_id in wanted}), dtype=np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise OptionError(f"image_ids must hold Visual Genome ids (int): {error}.") from error
+
+
+def split_rows(
+    image_ids: np.ndarray[Any, np.dtype[np.int64]], holdout: np.ndarray[Any, np.dtype[np.int64]] | None
+) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return the positions of each split's images; "test" only where there is a list of held-out ids.
+
+    Args:
+        image_ids: of all images, int64; -1, which is no image of Visual Genome, is never held out.
+        holdout: the held-out ids, or None.
+    """
+    if holdout is None:
+        return {"train": np.arange(len(image_ids))}
+    held_out = np.isin(image_ids, holdout)
+    return {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}

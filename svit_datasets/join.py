@@ -39,6 +39,7 @@ class Window:
     """Some images of a plan with their photos."""
 
     plan: Plan  # of just these images, in order
+    kept: np.ndarray[Any, np.dtype[np.int64]]  # which of the images that were asked for they are
     photos: list[Photo | None]  # one an image; None: text-only, or missing under on_missing_image="null"
 
 
@@ -50,17 +51,27 @@ class _Part:
     members: tuple[int, ...]  # positions in the window
 
 
-def read_windows(plans: Iterable[Plan], policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
-    """Join images with their photos, 32 at a time; a plan's last window may be shorter, any may have lost images.
+def read_windows(
+    plans: Iterable[Plan],
+    policy: str,
+    storage: Storage,
+    tally: Tally,
+    *,
+    size: int = WINDOW,
+    in_flight_bytes: int = 32 << 20,
+) -> Iterator[Window]:
+    """Join images with their photos, ``size`` at a time; a plan's last window may be shorter, any may have lost images.
 
-    Lazy: at most 64 requests and 32 MB of photos are under way ahead of the window in use. An abandoned iterator
-    cancels them.
+    Lazy: at most 64 requests and ``in_flight_bytes`` of photos are under way ahead of the window in use. An abandoned
+    iterator cancels them.
 
     Args:
         plans: what to read, usually shards; a window never spans two.
         policy: "error", "skip" or "null", for photos that are missing or unreadable.
         storage: how photos are reached.
         tally: where what is left out is counted.
+        size: images a window; what is fetched together.
+        in_flight_bytes: of photos, at most, beside the window in use; one range is always allowed.
 
     Raises:
         ImageNotFound, BadImage: under "error"; the message names file and image.
@@ -71,13 +82,13 @@ def read_windows(plans: Iterable[Plan], policy: str, storage: Storage, tally: Ta
 
     def ranges() -> Iterator[ByteRange]:
         for plan in plans:
-            for start in range(0, len(plan), WINDOW):
-                some = plan.take(np.arange(start, min(start + WINDOW, len(plan))))
+            for start in range(0, len(plan), size):
+                some = plan.take(np.arange(start, min(start + size, len(plan))))
                 parts = _parts(some.photos) or [_Part(ByteRange("", 0, 0), ())]  # a turn of its own, to keep in step
                 ahead.append((some, parts))
                 yield from (part.where for part in parts)
 
-    fetched = storage.read_ranges(ranges())
+    fetched = storage.read_ranges(ranges(), in_flight_bytes=in_flight_bytes)
     try:
         for data in fetched:
             some, parts = ahead.popleft()
@@ -133,8 +144,8 @@ def _joined(plan: Plan, parts: list[_Part], came: list[bytes | SvitError], polic
                 lost[index] = True
     if policy == "skip" and lost.any():
         kept = np.flatnonzero(~lost)
-        return Window(plan.take(kept), [photos[index] for index in kept])
-    return Window(plan, photos)
+        return Window(plan.take(kept), kept, [photos[index] for index in kept])
+    return Window(plan, np.arange(len(plan)), photos)
 
 
 def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError) -> Photo:

@@ -12,30 +12,28 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import datasets
-import numpy as np
-import pyarrow as pa
 from datasets.builder import Key
 from datasets.fingerprint import Hasher
 
 from svit_datasets.ahead import shard_windows
 from svit_datasets.cache import cache_root
+from svit_datasets.corpus import make_plan
 from svit_datasets.features import features_of, tables
-from svit_datasets.filters import listed_ids
-from svit_datasets.images import Locator
+from svit_datasets.filters import listed_ids, split_rows
 from svit_datasets.keep import cell_for
 from svit_datasets.options import Options, resolve
-from svit_datasets.plan import Plan, plan_dialogues, plan_images
 from svit_datasets.report import Tally
 from svit_datasets.storage import Storage
-from svit_datasets.store import open_store
 from svit_datasets.tasks import TASKS, get_task
-from svit_datasets.vg import CocoIds
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    import pyarrow as pa
+
     from svit_datasets.features import Cell
+    from svit_datasets.plan import Plan
 
 __all__ = ["Svit", "SvitConfig"]
 
@@ -116,19 +114,10 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """Parse the text if need be, locate every photo, and say what to read; both splits together.
 
         Raises:
-            SvitError: as in `open_store`, `plan_images` and `plan_dialogues`.
+            SvitError: as in `make_plan`.
         """
-        options, resolved = self.config.options(), self._resolved
-        stores = tuple(open_store(text, self._storage, self._sources) for text in resolved.texts)
-        coco_ids = None if options.images is None else CocoIds(options.data_dir, self._storage, self._sources)
-        locator = Locator(resolved.image_sources, self._storage, self._sources, coco_ids)
-        if options.task.form == "svit":
-            tasks = tuple(None if text.task.parts else text.task.name for text in resolved.texts)
-            plan, left = plan_images(stores, tasks, options, locator)
-        else:
-            plan, left = plan_dialogues(stores[0], options, locator)
+        plan, left = make_plan(self.config.options(), self._resolved, self._storage, self._sources)
         self.tally.begin(left)
-        pa.default_memory_pool().release_unused()  # planning all of SVIT leaves 30 MB of it behind
         return plan
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
@@ -136,10 +125,7 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         task = get_task(self.config.name)
         embeds = self.config.rows == "image" and task.form == "svit"
         cell = cell_for(streaming=dl_manager.is_streaming, embeds=embeds, folder=self._sources / "photos")
-        splits = {"train": np.arange(len(plan))}
-        if self._resolved.holdout is not None:
-            held_out = np.isin(plan.image_ids, self._resolved.holdout)
-            splits = {"train": np.flatnonzero(~held_out), "test": np.flatnonzero(held_out)}
+        splits = split_rows(plan.image_ids, self._resolved.holdout)
         return [
             datasets.SplitGenerator(name, gen_kwargs={"shards": _shards(plan.take(rows), cell)})
             for name, rows in splits.items()

@@ -313,4 +313,4 @@ def test_every_batch_is_small(many):
     """Random access reads and unpacks one batch a row at worst."""
     with pa.OSFile(str(many.folder / "text.arrow")) as file:
         reader = pa.ipc.open_file(file)
-        assert [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)] == [64] * 4 + [44]
+        assert [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)] == [16] * 18 + [12]
