@@ -6,6 +6,7 @@ that photos would have there are tried when they are needed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from contextlib import suppress
@@ -93,7 +94,8 @@ def _listed(root: str, storage: Storage, depth: int) -> list[ImageSource] | None
         return None
     found: list[ImageSource] = []
     if any(name.endswith((".jpg", ".jpeg", ".png")) for name in names):
-        found.append(ImageSource("folder", (root,), local="://" not in root))
+        listing = hashlib.sha256("\0".join(names).encode()).hexdigest()  # a photo that is added is another source
+        found.append(ImageSource("folder", (root,), listing, local="://" not in root))
     for name in names:
         if name in _KNOWN and depth < 4:
             found.extend(_listed(f"{root}/{name}", storage, depth + 1) or [])

@@ -47,7 +47,7 @@ class ImageSource:
 
     kind: Literal["folder", "zip", "template"]
     urls: tuple[str, ...]  # of the folder or the zip; of a template all places to try, each to be filled in
-    fingerprint: str = ""  # of a zip
+    fingerprint: str = ""  # of a zip, or of a folder's listing
     local: bool = False  # its photos are files of this machine, which can be referenced by path
     origin: bool = False  # asked only because nothing of the user's had the photo
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ from svit_datasets.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
 
     import pyarrow as pa
 
@@ -85,13 +85,11 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         for name, value in own.items():  # datasets itself would leave out a None, which holdout=None means
             if not hasattr(config, name):
                 raise ValueError(f"load_dataset('svit') has no argument {name!r}.")
-            setattr(config, name, value)
+            setattr(config, name, tuple(value) if isinstance(value, Iterator) else value)  # it is asked more than once
         self._storage = Storage(options=self.storage_options or None, token=self.token)
         self._resolved = resolve(config.options(), self._storage, self._sources)
         choice = [config.rows, config.on_missing_image, config.on_bad_record, config.known_bad, config.image_ids]
-        if isinstance(config.image_ids, str | bytes) or (
-            config.image_ids is not None and not callable(config.image_ids)
-        ):
+        if config.image_ids is not None and not callable(config.image_ids):
             choice[-1] = listed_ids(config.image_ids).tolist()
         digest = hashlib.sha256(f"{self._resolved.fingerprint}\0{Hasher.hash(choice)}".encode()).hexdigest()[:16]
         return config, config_id or f"{task.name}-{digest}"

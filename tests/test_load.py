@@ -338,6 +338,35 @@ def test_a_changed_source_gives_new_rows_from_the_same_cache(tmp_path):
     ]
 
 
+def test_a_photo_that_was_added_is_no_longer_missing(corpus, load, tmp_path):
+    """Prepared rows are not reused when the folder that they were joined with holds another set of photos."""
+    folder = unpack_photos(corpus, tmp_path / "photos")
+    photo = next(folder.rglob("*.jpg"))
+    data = photo.read_bytes()
+    photo.unlink()
+    options = {"split": "train", "images": folder, "on_missing_image": "skip", "holdout": None}
+    before = load("conversation", **options)
+    photo.write_bytes(data)
+    after = load("conversation", **options)
+    assert set(after["image_id"]) - set(before["image_id"]) == {int(photo.stem)}
+
+
+def test_arguments_that_can_be_read_only_once(corpus, load):
+    """Generators of places and of ids mean what lists of them mean."""
+    ids = [item["image_id"] for item in published(corpus[0], "conversation")][:3]
+    places = [corpus[0] / "raw/images.zip", corpus[0] / "raw/images2.zip"]
+    for streaming in (True, False):
+        rows = load(
+            "conversation",
+            split="train",
+            holdout=None,
+            streaming=streaming,
+            images=iter(places),
+            image_ids=(image_id for image_id in ids),
+        )
+        assert [row["image_id"] for row in rows] == ids
+
+
 def test_changed_code_gives_new_rows_from_the_same_cache(corpus, tmp_path):
     """The cache folder names the code that made it."""
     rows = load_dataset("svit", "conversation", split="train", data_dir=corpus[0], cache_dir=tmp_path)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from svit_datasets.sample.broken_records import FILE
 from svit_datasets.sample.cases import PARENT_PHOTOS, Case, Material, array, fails, gives, offsets, text
 from svit_datasets.sample.corpus import folder
-from svit_datasets.sample.layout import member
+from svit_datasets.sample.files import member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,6 @@ hold is decided elsewhere: `corpus` and `llava` the text, `draw` the pixels, `an
 
 from __future__ import annotations
 
-import io
-import json
 import tempfile
 import zipfile
 from collections import Counter
@@ -20,7 +18,9 @@ from PIL import Image
 from svit_datasets.errors import OptionError
 from svit_datasets.sample.annotations import annotate
 from svit_datasets.sample.corpus import Corpus, folder, make_corpus
+from svit_datasets.sample.defects import write_defects
 from svit_datasets.sample.draw import encode, render
+from svit_datasets.sample.files import dump, member, write, write_zip
 from svit_datasets.sample.llava import COCO_LOOSE, Forms, make_forms
 from svit_datasets.sample.pages import BOOKS, SIGNS, paint_page
 from svit_datasets.sample.pen import seeded
@@ -86,7 +86,6 @@ def write_sample(
 
 
 def _write_defects(root: Path, corpus: Corpus) -> tuple[str, ...]:
-    from svit_datasets.sample.defects import write_defects  # noqa: PLC0415 - a large table that few callers need
 
     return write_defects(root, corpus)
 
@@ -132,33 +131,6 @@ def _storage_order(corpus: Corpus, name: str) -> list[Scene]:
     scenes = [scene for scene in corpus.scenes if folder(scene.image_id) == name]
     stored = seeded(corpus.seed, name).sample(scenes, len(scenes))
     return stored if stored != scenes else scenes[::-1]
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-
-
-def dump(content: object) -> bytes:
-    """Return JSON as UTF-8; letters beyond ASCII stand for themselves, so bytes and characters count differently."""
-    return json.dumps(content, ensure_ascii=False).encode()
-
-
-def member(name: str, method: int) -> zipfile.ZipInfo:
-    """Return a zip entry that is the same on every day and every system."""
-    info = zipfile.ZipInfo(name)  # 1980-01-01
-    info.compress_type, info.create_system, info.external_attr = method, 3, 0o644 << 16
-    return info
-
-
-def write_zip(path: Path, members: dict[str, bytes]) -> None:
-    """Write a zip with deflated members in the order given."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as zipped:
-        for name, content in members.items():
-            zipped.writestr(member(name, zipfile.ZIP_DEFLATED), content)
-    write(path, buffer.getvalue())
 
 
 def _summary(root: Path, corpus: Corpus, forms: Forms, slugs: tuple[str, ...]) -> SampleSummary:
