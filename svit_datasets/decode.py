@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from svit_datasets.errors import MissingDependency, OptionError
+from svit_datasets.errors import BadImage, MissingDependency, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,7 @@ def decoder_for(decode: Decode, *, decoder: Decoder = "auto", image_size: int | 
     Raises:
         OptionError: a value that is not allowed.
         MissingDependency: "simplejpeg" was asked for and is not installed.
+        BadImage: from the function returned, but for one of the user's: the bytes cannot be decoded.
     """
     if decoder not in ("auto", "simplejpeg", "pillow"):
         raise OptionError(f"decoder={decoder!r} is not allowed. Allowed: 'auto', 'simplejpeg', 'pillow'.")
@@ -51,7 +52,7 @@ def decoder_for(decode: Decode, *, decoder: Decoder = "auto", image_size: int | 
     if callable(decode):
         return decode
     if decode == "pil":
-        return partial(_to_pil, image_size=image_size)
+        return partial(_explained, _to_pil, image_size)
     if decode != "numpy":
         raise OptionError(
             f"decode={decode!r} is not allowed. Allowed: None, 'pil', 'numpy', or a function of the bytes."
@@ -60,7 +61,14 @@ def decoder_for(decode: Decode, *, decoder: Decoder = "auto", image_size: int | 
     if decoder == "simplejpeg" and not has_simplejpeg:
         raise MissingDependency('decoder="simplejpeg" needs simplejpeg: pip install "svit-datasets[fast]"')
     fast = decoder != "pillow" and has_simplejpeg
-    return partial(_by_simplejpeg if fast else _by_pillow, image_size=image_size)
+    return partial(_explained, _by_simplejpeg if fast else _by_pillow, image_size)
+
+
+def _explained(decode: Callable[[bytes, int | None], Any], image_size: int | None, data: bytes) -> Any:
+    try:
+        return decode(data, image_size)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadImage(f"cannot be decoded: {error} ({len(data):,} bytes)") from error
 
 
 def _to_pil(data: bytes, image_size: int | None) -> Image.Image:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from svit_datasets.report import Tally
     from svit_datasets.storage import Storage
 
-__all__ = ["WINDOW", "Window", "read_windows"]
+__all__ = ["WINDOW", "Window", "read_windows", "with_advice"]
 
 WINDOW = 32  # images joined at a time; 3 MB of photos
 _GAP = 1 << 16  # bytes between two photos that are read along rather than asked for twice
@@ -138,7 +138,7 @@ def _joined(plan: Plan, parts: list[_Part], came: list[bytes | SvitError], polic
                 tally.succeeded()
             except (ImageNotFound, BadImage) as error:
                 if policy == "error":
-                    raise _with_advice(error, plan, index) from error.__cause__
+                    raise with_advice(error, plan, index) from error.__cause__
                 kind = "missing_image" if isinstance(error, ImageNotFound) else "bad_image"
                 tally.failed(kind, plan.photos.label(index), error)
                 lost[index] = True
@@ -164,7 +164,8 @@ def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError) ->
         raise BadImage(f"{label}: {error}.") from error
 
 
-def _with_advice(error: Any, plan: Plan, index: int) -> SvitError:
+def with_advice(error: Any, plan: Plan, index: int) -> SvitError:
+    """Return an error about photo ``index`` of a plan with its image id and what to do."""
     image_id = int(plan.image_ids[index])
     who = f"image {image_id}" if image_id >= 0 else "a record without an image id"
     return type(error)(  # type: ignore[no-any-return]

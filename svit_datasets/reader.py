@@ -1,89 +1,30 @@
-"""The direct reader: rows at the speed of the decoder, in an order that any number of ranks resume exactly.
+"""The direct reader: whose rows are read, how far a reader has come, and how states of many become states of others.
 
-Stands on the same plan and the same join as `load_dataset` and gives the same rows, without `datasets` (and without
-torch). What it reads is decided by `order`; here photos are fetched, decoded in threads, and put beside their text.
+`order` says in which order an epoch reads, `rows` reads; here is only the counting in between. Neither `datasets` nor
+torch is needed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from svit_datasets.errors import OptionError
-from svit_datasets.join import read_windows
-from svit_datasets.order import Intervals, cut, length, merged, sequence, share
-from svit_datasets.text import text_columns
+from svit_datasets.order import Intervals, cut, length, merged, share
+from svit_datasets.rows import decoded_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from svit_datasets.join import Window
-    from svit_datasets.order import Order, Sequence
-    from svit_datasets.plan import Plan
-    from svit_datasets.report import Tally
-    from svit_datasets.storage import Storage
-    from svit_datasets.tasks import Task
+    from svit_datasets.report import Report
+    from svit_datasets.rows import Row, Work
 
-    Row = dict[str, Any]
-
-__all__ = ["Stream", "Work", "merge_states"]
+__all__ = ["Stream", "merge_states"]
 
 Tail = Literal["exact", "drop_last", "pad"]
-_EVERYTHING = 1 << 62  # images a window: each plan handed to the join is one
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stream reads and how; does not change while it lives."""
-
-    plan: Plan  # of one split
-    task: Task
-    rows: str  # "image" or "conversation"
-    policy: str  # for photos that are missing
-    storage: Storage
-    tally: Tally
-    order: Order
-    seed: int
-    window_bytes: int
-    in_flight_bytes: int
-    decode: Callable[[bytes], Any]
-    threads: int  # that decode; 0: in the thread that iterates
-
-    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return (n,) how many rows each image has."""
-        plan = self.plan
-        if self.rows == "image" or self.task.form == "llava":
-            return np.ones(len(plan), dtype=np.int64)
-        blocks = np.zeros(len(plan.item_row), dtype=np.int64)
-        for number, store in enumerate(plan.stores):
-            mine = plan.item_store == number
-            blocks[mine] = store.index["blocks"].to_numpy()[plan.item_row[mine]]
-        if plan.dropped:
-            items = zip(plan.item_store.tolist(), plan.item_row.tolist(), strict=True)
-            blocks -= np.array([len(plan.dropped.get(item, ())) for item in items])
-        return np.diff(np.concatenate([[0], np.cumsum(blocks)])[plan.offsets])
-
-    def sequence(self, epoch: int) -> Sequence:
-        """Return the order of an epoch."""
-        photos = self.plan.photos
-        size = photos.entry["stop"] - photos.entry["start"]
-        size = np.where(size > 0, size, 1 << 17)  # of a loose file nobody knows it yet
-        place = np.stack([photos.source.astype(np.int64), photos.entry["start"]], axis=1)
-        return sequence(self.order, place, size, seed=self.seed, epoch=epoch, window_bytes=self.window_bytes)
-
-    def fingerprint(self) -> str:
-        """Return what must be equal for a state to fit: the rows there are, and what orders them."""
-        digest = hashlib.sha256(repr((self.task.name, self.rows, self.order, self.seed, self.window_bytes)).encode())
-        for column in (self.plan.image_ids, self.plan.photos.entry["start"], self.counts()):
-            digest.update(np.ascontiguousarray(column).tobytes())
-        return digest.hexdigest()[:32]
 
 
 class Stream:
@@ -126,6 +67,10 @@ class Stream:
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch: ``order="shuffled"`` reads each in an order of its own, the same on every rank."""
         self.epoch, self._todo, self._loaded = epoch, None, False
+
+    def report(self) -> Report:
+        """Return what was left out so far, by kind; see `last_report`."""
+        return self._work.tally.report()
 
     def state_dict(self) -> dict[str, Any]:
         """Return where this reader is: plain numbers and strings, a few hundred bytes."""
@@ -180,7 +125,7 @@ class Stream:
         ends = np.cumsum(self._counts[sequence.items])
         for part, repeated in ((todo.intervals, False), (todo.padding, True)):
             for start, stop in list(part):
-                for position, row in _decoded(_rows(self._work, sequence, ends, start, stop), self._work):
+                for position, row in decoded_rows(self._work, sequence, ends, start, stop):
                     part[:] = _after(part, position)
                     yield {**row, "repeated": repeated} if self.tail == "pad" else row
                 part[:] = _after(part, stop - 1)
@@ -248,67 +193,3 @@ def _worker() -> tuple[int, int]:
     data = sys.modules.get("torch.utils.data")
     info = data.get_worker_info() if data is not None else None
     return (0, 1) if info is None else (info.id, info.num_workers)
-
-
-# From intervals to rows ----------------------------------------------------------------------------------------------
-
-
-def _rows(work: Work, order: Sequence, ends: Any, start: int, stop: int) -> Iterator[tuple[int, Row, bytes | None]]:
-    """Yield (position, row without its image, the photo's bytes) of the rows ``start`` to ``stop`` of an epoch."""
-    first = int(np.searchsorted(ends, start, side="right"))
-    last = int(np.searchsorted(ends, stop - 1, side="right")) + 1
-    inner = order.edges[(order.edges > first) & (order.edges < last)]
-    edges = [first, *inner.tolist(), last]
-    pieces = [order.items[low:high] for low, high in pairwise(edges)]
-    plans = (work.plan.take(piece) for piece in pieces)
-    options = {"size": _EVERYTHING, "in_flight_bytes": work.in_flight_bytes}
-    windows = read_windows(plans, work.policy, work.storage, work.tally, **options)
-    for low, window in zip(edges[:-1], windows, strict=True):
-        for index, row, photo in _window_rows(work, window):
-            position = int(ends[low + index[0]] - index[2] + index[1])
-            if start <= position < stop:
-                yield position, row, photo
-
-
-def _window_rows(work: Work, window: Window) -> Iterator[tuple[tuple[int, int, int], Row, Any]]:
-    """Yield ((image asked for, number of the row in it, how many it has), row, photo)."""
-    if not len(window.plan):
-        return
-    columns, owner = text_columns(window.plan, work.task, work.rows)
-    texts = {name: column.to_pylist() for name, column in columns.items()}
-    if not work.task.parts:
-        texts.pop("task", None)
-    sizes = np.bincount(owner, minlength=len(window.plan))
-    numbers = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
-    for at, (index, number) in enumerate(zip(owner.tolist(), numbers.tolist(), strict=True)):
-        photo = window.photos[index]
-        row = {name: values[at] for name, values in texts.items()}
-        if work.task.form == "svit":
-            row["image_id"] = int(window.plan.image_ids[index])
-        row["width"], row["height"] = (photo.width, photo.height) if photo else (None, None)
-        yield (int(window.kept[index]), number, int(sizes[index])), row, photo
-
-
-def _decoded(rows: Iterator[tuple[int, Row, Any]], work: Work) -> Iterator[tuple[int, Row]]:
-    """Add each row's image, decoded in threads a few rows ahead, in order; rows of one photo share its pixels."""
-    if work.threads == 0:
-        for position, row, photo in rows:
-            yield position, {**row, "image": photo and work.decode(photo.data)}
-        return
-    pending: deque[tuple[int, Row, Any, Any]] = deque()
-    with ThreadPoolExecutor(work.threads, thread_name_prefix="svit-decode") as pool:
-        try:
-            for position, row, photo in rows:
-                shared = pending[-1][3] if pending and pending[-1][2] is photo else None
-                future = shared or (photo and pool.submit(work.decode, photo.data))
-                pending.append((position, row, photo, future))
-                if len(pending) > 2 * work.threads + 2:
-                    yield _with_image(*pending.popleft())
-            while pending:
-                yield _with_image(*pending.popleft())
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _with_image(position: int, row: Row, photo: Any, future: Any) -> tuple[int, Row]:
-    return position, {**row, "image": None if photo is None else future.result()}

@@ -11,8 +11,9 @@ from svit_datasets.decode import decoder_for
 from svit_datasets.errors import OptionError
 from svit_datasets.filters import split_rows
 from svit_datasets.options import Options, resolve
-from svit_datasets.reader import Stream, Work
+from svit_datasets.reader import Stream
 from svit_datasets.report import Tally
+from svit_datasets.rows import Work
 from svit_datasets.storage import Storage
 from svit_datasets.tasks import get_task
 
