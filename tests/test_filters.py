@@ -166,7 +166,7 @@ class TestHoldout:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ("It seems like your message is empty. How can I help?", True),
+        ("I would answer, but your message is empty. Ask again.", True),
         ("I'm sorry, but your message appears to be empty.", True),
         ("Your messages was empty", True),
         ("Your message, unfortunately, is empty.", True),

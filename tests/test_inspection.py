@@ -203,7 +203,7 @@ def test_roles_and_ids_are_shown_as_they_are_spelled(corpus):
         ("<st>a<ed> stands by <st>b<ed> [0.1, 0.2]", ["malformed_box", "markup_without_box"]),
         ("The bounding-box of the Captions", ["mentions_source"]),
         ("It is captioned; descriptive.", []),
-        ("It seems like your message is empty. How can I assist you today?", ["message_is_empty"]),
+        ("I would answer, but your message is empty. Ask me something.", ["message_is_empty"]),
     ],
 )
 def test_faults_of_an_answer(answer, kinds):
