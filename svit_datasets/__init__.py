@@ -15,29 +15,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from svit_datasets.errors import SvitError
     from svit_datasets.load import last_report, load_dataset, register, unregister
-    from svit_datasets.reader import Stream, merge_states
+    from svit_datasets.mixing import Mix, merge_states, mix
+    from svit_datasets.reader import Stream
     from svit_datasets.report import Report
     from svit_datasets.streaming import stream
 
 __all__ = [
+    "Mix",
     "Report",
     "Stream",
     "SvitError",
     "last_report",
     "load_dataset",
     "merge_states",
+    "mix",
     "register",
     "stream",
     "unregister",
 ]
 
 _HOME = {
+    "Mix": "mixing",
     "Report": "report",
     "Stream": "reader",
     "SvitError": "errors",
     "last_report": "load",
     "load_dataset": "load",
-    "merge_states": "reader",
+    "merge_states": "mixing",
+    "mix": "mixing",
     "register": "load",
     "stream": "streaming",
     "unregister": "load",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from svit_datasets.report import Report
     from svit_datasets.rows import Row, Work
 
-__all__ = ["Stream", "merge_states"]
+__all__ = ["Stream", "merge_stream_states"]
 
 Tail = Literal["exact", "drop_last", "pad"]
 
@@ -161,18 +161,8 @@ def _after(intervals: Intervals, position: int) -> Intervals:
     return [(max(start, position + 1), stop) for start, stop in intervals if stop > position + 1]
 
 
-def merge_states(states: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put the states of all readers of one moment together, for any number of ranks to go on from.
-
-    Args:
-        states: of every rank, and of every worker where a DataLoader has several, in any order.
-
-    Returns:
-        A state for `Stream.load_state_dict` of every new rank; together they read what was left, each row once.
-
-    Raises:
-        OptionError: the states are of different streams or epochs, or one is missing or there twice.
-    """
+def merge_stream_states(states: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Do what `merge_states` does for the states of one stream."""
     if len({(state["fingerprint"], state["epoch"], state["world_size"], state["worker"][1]) for state in states}) != 1:
         raise OptionError("These states are not of one stream in one epoch, saved by one number of ranks and workers.")
     found = sorted((state["rank"], state["worker"][0]) for state in states)
