@@ -73,36 +73,37 @@ def _explained(decode: Callable[[bytes, int | None], Any], image_size: int | Non
 
 def _to_pil(data: bytes, image_size: int | None) -> Image.Image:
     image = Image.open(io.BytesIO(data))
-    if image_size is not None and image.format == "JPEG":
+    if image_size is not None and image.format in ("JPEG", "MPO"):
         scale = _scale(min(image.size), image_size)
         image.draft(None, (image.width // scale, image.height // scale))  # Pillow divides and rounds down
     return image.convert("RGB")
 
 
 def _by_pillow(data: bytes, image_size: int | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.asarray(_to_pil(data, image_size))
+    return np.array(_to_pil(data, image_size))  # a copy: what Pillow shows of its own memory cannot be written to
 
 
 def _by_simplejpeg(data: bytes, image_size: int | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
     import simplejpeg  # noqa: PLC0415 - an extra
 
-    if not data.startswith(b"\xff\xd8"):
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        if colorspace not in ("YCbCr", "RGB", "Gray"):  # of CMYK, only Pillow knows Adobe's inversion
+            return _by_pillow(data, image_size)
+        scale = 1 if image_size is None else _scale(min(height, width), image_size)
+        pixels: np.ndarray[Any, np.dtype[np.uint8]] = simplejpeg.decode_jpeg(
+            data,
+            "RGB",
+            fastdct=False,
+            fastupsample=False,
+            min_height=-(-height // scale),
+            min_width=-(-width // scale),
+            min_factor=1,
+        )
+    except ValueError:  # no JPEG, or one that only Pillow puts up with: stray bytes, rare samplings
         return _by_pillow(data, image_size)
-    height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-    if colorspace not in ("YCbCr", "RGB", "Gray"):  # of CMYK, only Pillow knows Adobe's inversion
-        return _by_pillow(data, image_size)
-    scale = 1 if image_size is None else _scale(min(height, width), image_size)
-    pixels: np.ndarray[Any, np.dtype[np.uint8]] = simplejpeg.decode_jpeg(
-        data,
-        "RGB",
-        fastdct=False,
-        fastupsample=False,
-        min_height=-(-height // scale),
-        min_width=-(-width // scale),
-        min_factor=1,
-    )
     return pixels
 
 
 def _scale(side: int, wanted: int) -> int:
-    return next((scale for scale in _SCALES if -(-side // scale) >= wanted), 1)
+    return next((scale for scale in _SCALES if side >= scale and -(-side // scale) >= wanted), 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from svit_datasets.errors import OptionError
-from svit_datasets.reader import merge_stream_states
+from svit_datasets.reader import known_to_torch, merge_stream_states
 from svit_datasets.streaming import stream
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class Mix:
         self._ended: set[str] = set()
         self._loaded = False
 
+    @property  # type: ignore[misc]  # mypy knows it as an attribute
+    def __class__(self) -> type:
+        """The class; looked up by isinstance."""
+        return known_to_torch(Mix)
+
     def __len__(self) -> int:
         """Return how many rows this rank reads in a whole epoch; with until="first" the same, which is then a bound."""
         return sum(map(len, self._streams.values()))
@@ -64,7 +69,10 @@ class Mix:
         if not self._loaded:
             self._given, self._ended = dict.fromkeys(self._weights, 0), set()
         self._loaded = False
-        live = {name: iter(each) for name, each in self._streams.items() if name not in self._ended}
+        live = {name: iter(each) for name, each in self._streams.items()}
+        return self._read({name: rows for name, rows in live.items() if name not in self._ended})
+
+    def _read(self, live: dict[str, Iterator[Row]]) -> Iterator[Row]:
         while live:
             name = self._next(live)
             row = next(live[name], None)
@@ -91,7 +99,7 @@ class Mix:
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch; see `Stream.set_epoch`."""
-        self._loaded = False
+        self._given, self._ended, self._loaded = dict.fromkeys(self._weights, 0), set(), False
         for each in self._streams.values():
             each.set_epoch(epoch)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from svit_datasets.report import Report
     from svit_datasets.rows import Row, Work
 
-__all__ = ["Stream", "merge_stream_states"]
+__all__ = ["Stream", "known_to_torch", "merge_stream_states"]
 
 Tail = Literal["exact", "drop_last", "pad"]
 
@@ -46,6 +46,11 @@ class Stream:
         self._fingerprint = work.fingerprint()
         self._todo: _Todo | None = None  # of the iteration under way, or of a loaded state; None: the whole share
         self._loaded = False
+
+    @property  # type: ignore[misc]  # mypy knows it as an attribute
+    def __class__(self) -> type:
+        """The class; looked up by isinstance."""
+        return known_to_torch(Stream)
 
     def __len__(self) -> int:
         """Return how many rows this rank reads in a whole epoch."""
@@ -165,17 +170,33 @@ def merge_stream_states(states: list[Mapping[str, Any]]) -> dict[str, Any]:
     """Do what `merge_states` does for the states of one stream."""
     if len({(state["fingerprint"], state["epoch"], state["world_size"], state["worker"][1]) for state in states}) != 1:
         raise OptionError("These states are not of one stream in one epoch, saved by one number of ranks and workers.")
+    if any(state["rank"] is None for state in states):
+        raise OptionError("A state that was merged is of all ranks already: load it, and merge what those ranks save.")
     found = sorted((state["rank"], state["worker"][0]) for state in states)
     expected = [(rank, worker) for rank in range(states[0]["world_size"]) for worker in range(states[0]["worker"][1])]
     if found != expected:
         raise OptionError(f"States of (rank, worker) {expected} are needed, each once; found {found}.")
-    whole = merged([_pairs(state["todo"]) for state in states])
+    try:
+        whole = merged([_pairs(state["todo"]) for state in states])
+    except ValueError as error:
+        raise OptionError(f"These states are not of one moment: {error}.") from error
     merged_state = {"rank": None, "worker": [0, 1], "todo": [list(interval) for interval in whole], "padding": []}
     return {**states[0], **merged_state}
 
 
 def _pairs(intervals: list[list[int]]) -> Intervals:
     return [(start, stop) for start, stop in intervals]
+
+
+def known_to_torch(cls: type) -> type:
+    """Return the class, registered as an IterableDataset where torch is loaded: its DataLoader asks isinstance for it.
+
+    Called by ``__class__``, which isinstance looks at: when a stream is made torch may not have been imported yet.
+    """
+    data = sys.modules.get("torch.utils.data")
+    if data is not None:
+        data.IterableDataset.register(cls)
+    return cls
 
 
 def _worker() -> tuple[int, int]:

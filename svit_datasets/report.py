@@ -51,6 +51,7 @@ class Tally:
         self._path = path
         self._noted: set[tuple[str, str]] = set()
         self._run = 0
+        self._last = ""
 
     def begin(self, planned: list[tuple[str, int, list[str]]]) -> None:
         """Start anew with what planning left out: (kind, how many, the first few in words)."""
@@ -68,7 +69,8 @@ class Tally:
         Raises:
             TooManyFailures: it is the 100th in a row.
         """
-        self._run += 1
+        self._run += what != self._last  # rows of one photo fail together
+        self._last = what
         if (kind, what) not in self._noted:
             self._noted.add((kind, what))
             _log.warning("%s: %s", kind, error)
@@ -81,7 +83,7 @@ class Tally:
 
     def succeeded(self) -> None:
         """End a run of failures."""
-        self._run = 0
+        self._run, self._last = 0, ""
 
     def report(self) -> Report:
         """Return what all processes have noted so far."""

@@ -80,7 +80,9 @@ class Work:
     def fingerprint(self) -> str:
         """Return what must be equal for a state to fit: the rows there are, and what orders them."""
         digest = hashlib.sha256(repr((self.task.name, self.rows, self.order, self.seed, self.window_bytes)).encode())
-        for column in (self.plan.image_ids, self.plan.photos.entry["start"], self.counts()):
+        photos = self.plan.photos
+        place = (photos.source, photos.entry["start"], photos.entry["stop"])
+        for column in (self.plan.image_ids, *place, self.counts()):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()[:32]
 
@@ -141,6 +143,7 @@ def _finished(work: Work, shot: _Shot, decode: Callable[[], Any]) -> Iterator[tu
     if shot.photo is not None:
         try:
             image = decode()
+            work.tally.succeeded()
         except BadImage as error:
             plan, index = shot.window.plan, shot.index
             told = BadImage(f"{plan.photos.label(index)}: {error}.")

@@ -109,6 +109,13 @@ def stream(
     )
     if order not in ("record", "storage", "shuffled"):
         raise OptionError(f"order={order!r} is not allowed. Allowed: 'record', 'storage', 'shuffled'.")
+    for what, number, least in (
+        ("seed", seed, 0),
+        ("window_bytes", window_bytes, 1),
+        ("decode_threads", decode_threads, 0),
+    ):
+        if number < least:
+            raise OptionError(f"{what}={number!r} is not allowed: give {least} or more.")
     if rank == "env":
         rank, world_size = _from_environment()
     pixels = decoder_for(decode, decoder=decoder, image_size=image_size)

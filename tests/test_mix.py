@@ -113,3 +113,17 @@ def test_refusals(make):
         make().load_state_dict(make({"conversation": 1}).state_dict())
     with pytest.raises(OptionError, match="not of one mix"):
         merge_states([make().state_dict(), make({"conversation": 1}).state_dict()])
+
+
+def test_the_epoch_after_a_resumed_one_is_whole(make):
+    """Also where one of the streams had ended before the state was taken."""
+    weights = {"detail_description": 9, "conversation": 1}
+    part = make(weights)
+    rows = iter(part)
+    while not part.state_dict()["ended"]:
+        next(rows)
+    again = make(weights)
+    again.load_state_dict(part.state_dict())
+    rest = ids(again)
+    assert len(rest) < len(again)
+    assert sorted(ids(again)) == sorted(ids(make(weights)))

@@ -36,10 +36,14 @@ def ours(setting: Setting) -> Generator[float, None, None]:
 
 
 def stream(setting: Setting) -> Generator[float, None, None]:
-    """The direct reader in an `order`, decoding to arrays by a `decoder`."""
+    """The direct reader in an `order`: PIL images like the peers', or arrays where simplejpeg decodes."""
     from svit_datasets import stream as open_stream
 
-    options = {"order": setting["order"], "decode": "numpy", "decoder": setting["decoder"]}
+    options = {
+        "order": setting["order"],
+        "decode": "pil" if setting["decoder"] == "pillow" else "numpy",
+        "decoder": setting["decoder"],
+    }
     for row in open_stream("complex_reasoning", data_dir=setting["root"], holdout=None, **options):
         assert row["image"].shape == (row["height"], row["width"], 3)
         yield 1.0
