@@ -39,13 +39,11 @@ def stream(setting: Setting) -> Generator[float, None, None]:
     """The direct reader in an `order`: PIL images like the peers', or arrays where simplejpeg decodes."""
     from svit_datasets import stream as open_stream
 
-    options = {
-        "order": setting["order"],
-        "decode": "pil" if setting["decoder"] == "pillow" else "numpy",
-        "decoder": setting["decoder"],
-    }
+    decode = "pil" if setting["decoder"] == "pillow" else "numpy"
+    options = {"order": setting["order"], "decode": decode, "decoder": setting["decoder"]}
     for row in open_stream("complex_reasoning", data_dir=setting["root"], holdout=None, **options):
-        assert row["image"].shape == (row["height"], row["width"], 3)
+        size = row["image"].size if decode == "pil" else row["image"].shape[1::-1]
+        assert size == (row["width"], row["height"])
         yield 1.0
 
 
