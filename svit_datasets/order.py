@@ -35,9 +35,9 @@ def sequence(  # what decides an epoch's order, and nothing else
     """Return the order of one epoch.
 
     "record" is the file's order, "storage" that of the bytes. "shuffled" cuts the storage order into spans of about
-    4 MB, permutes the spans, takes as many as fill a window, and permutes the photos inside it. So two photos that lie
-    side by side share a window always, unless a span's edge parts them, and are on average a third of a window apart;
-    a window is filled from ``window_bytes / 4 MB`` places of the whole corpus.
+    4 MB, permutes the spans, takes as many as fill a window, and permutes the photos inside it. So two neighbours of
+    one span share a window always and are on average a third of it apart, and a window is filled from
+    ``window_bytes / 4 MB`` places of the whole corpus.
 
     Args:
         order: "record", "storage" or "shuffled".

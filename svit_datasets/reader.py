@@ -70,7 +70,13 @@ class Stream:
         return other
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch: ``order="shuffled"`` reads each in an order of its own, the same on every rank."""
+        """Begin an epoch: ``order="shuffled"`` reads each in an order of its own, the same on every rank.
+
+        Raises:
+            OptionError: the epoch is negative.
+        """
+        if epoch < 0:
+            raise OptionError(f"epoch={epoch!r} is not allowed: give 0 or more.")
         self.epoch, self._todo, self._loaded = epoch, None, False
 
     def report(self) -> Report:
@@ -100,6 +106,10 @@ class Stream:
         Raises:
             OptionError: it is of other data, another order, or another rank; the message says which.
         """
+        if state.get("version") != 1:
+            raise OptionError(
+                f"This is no state of a stream that this version knows: its version is {state.get('version')!r}."
+            )
         if state["fingerprint"] != self._fingerprint:
             raise OptionError(
                 "This state is of another stream: data, split, rows, order, seed or window_bytes differ. Make the "

@@ -73,7 +73,7 @@ def stream(
         storage_options: of fsspec.
         order: "record" is the file's order; "storage" that of the photos' bytes, which reads a remote zip in few large
             requests; "shuffled" is seeded and another one each epoch: spans of about 4 MB are permuted over the whole
-            corpus, then photos inside a window. Two photos that are neighbours in storage come out about a third of a
+            corpus, then photos inside a window. Two photos that are neighbours in one span come out about a third of a
             window apart.
         seed: of "shuffled".
         window_bytes: of photos that "shuffled" permutes together; it holds about two windows in memory.
@@ -85,7 +85,8 @@ def stream(
         rank: of this process among ``world_size``; "env" takes both from RANK and WORLD_SIZE, as torchrun sets them.
         world_size: how many processes share the epoch.
         tail: where the rows do not divide evenly: "exact" gives every row once, so some ranks have one more;
-            "drop_last" leaves the last few out; "pad" reads some again, marked by a column ``repeated``.
+            "drop_last" leaves the last few out; "pad" reads some again, marked by a column ``repeated``. Photos that
+            turn out unreadable under on_missing_image="skip" are missing from these counts; "null" keeps them equal.
         max_in_flight_bytes: of photos under way or fetched ahead, at most; one span is always allowed.
 
     Raises:

@@ -346,3 +346,14 @@ def test_the_rank_is_taken_from_the_environment_only_when_asked(make, monkeypatc
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(OptionError, match="as torchrun sets them: 'WORLD_SIZE'"):
         make(rank="env")
+
+
+@pytest.mark.parametrize("state", [{}, {"version": 2}])
+def test_what_is_no_state(make, state):
+    with pytest.raises(OptionError, match="no state of a stream"):
+        make("conversation").load_state_dict(state)
+
+
+def test_a_negative_epoch(make):
+    with pytest.raises(OptionError, match="epoch=-1"):
+        make("conversation").set_epoch(-1)

@@ -349,8 +349,8 @@ def test_ctrl_c_ends_a_reader_that_waits_for_a_silent_server(make, server):
 # Processes -----------------------------------------------------------------------------------------------------------
 
 
-def rest(reader, queue):
-    queue.put([reader.state_dict()["todo"], keys(reader)])
+def rest(reader, pipe):
+    pipe.send([reader.state_dict()["todo"], keys(reader)])
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -360,12 +360,14 @@ def test_a_stream_goes_on_in_another_process(make, method):
     reader = make("all", rows="conversation", order="shuffled", decode="pil")
     iterator = iter(reader)
     head = [key(next(iterator)) for _ in range(50)]
-    queue = context.SimpleQueue()
-    child = context.Process(target=rest, args=(reader, queue))
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=rest, args=(reader, there), daemon=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # what is tested
         child.start()
-    todo, found = queue.get()
+    there.close()  # so that a child that dies is the end of the pipe
+    assert here.poll(60), "the other process is stuck"
+    todo, found = here.recv()
     child.join(30)
     assert child.exitcode == 0
     assert head + keys(iterator) == found
