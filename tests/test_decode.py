@@ -54,7 +54,6 @@ PHOTOS += [("CMYK-4:1:1", "scene", "CMYK", "4:1:1")]  # a sampling that libjpeg-
 
 
 def both(data, image_size=None):
-    pytest.importorskip("simplejpeg")
     return [decoder_for("numpy", decoder=name, image_size=image_size)(data) for name in ("simplejpeg", "pillow")]
 
 
@@ -125,7 +124,6 @@ MARKER = b"\xff\xd9"  # end of the image
 )
 def test_an_odd_jpeg_is_taken_by_both_or_by_neither(change):
     """Else the rows would depend on what is installed."""
-    pytest.importorskip("simplejpeg")
     data = change(encoded(picture("scene")))
     found = []
     for name in ("simplejpeg", "pillow"):
