@@ -86,7 +86,7 @@ def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EFBIG):
             raise CacheError(
                 f"{path}: no space left on the device. Nothing partial was kept: free some space, or name "
                 "another place with cache_dir=… or HF_HOME, and run it again."

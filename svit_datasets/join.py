@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +93,8 @@ def read_windows(
     try:
         for data in fetched:
             some, parts = ahead.popleft()
-            came = [data, *(next(fetched) for _ in parts[1:])]
+            came = chain([data], islice(fetched, len(parts) - 1))
+            del data  # a span is given up as soon as its photos are out of it
             yield _joined(some, parts, came, policy, tally)
     finally:
         fetched.close()
@@ -128,7 +130,7 @@ def _span(photos: Located, run: list[int]) -> _Part:
     return _Part(ByteRange(first.url, first.start, last.stop, first.fingerprint), tuple(run))
 
 
-def _joined(plan: Plan, parts: list[_Part], came: list[bytes | SvitError], policy: str, tally: Tally) -> Window:
+def _joined(plan: Plan, parts: list[_Part], came: Iterable[bytes | SvitError], policy: str, tally: Tally) -> Window:
     photos: list[Photo | None] = [None] * len(plan)
     lost = np.zeros(len(plan), dtype=bool)
     for part, data in zip(parts, came, strict=True):

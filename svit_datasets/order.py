@@ -45,7 +45,7 @@ def sequence(  # what decides an epoch's order, and nothing else
         size: (n,) int64: bytes of each photo.
         seed: of the user.
         epoch: 0-based.
-        window_bytes: how many bytes are permuted together; also what a reader of this order holds in memory, twice.
+        window_bytes: how many bytes are permuted together; also what a reader of this order holds in memory.
 
     Returns:
         The same for the same arguments on any machine and any version of numpy (raw PCG64 numbers are sorted; numpy's

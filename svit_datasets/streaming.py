@@ -76,7 +76,7 @@ def stream(
             corpus, then photos inside a window. Two photos that are neighbours in one span come out about a third of a
             window apart.
         seed: of "shuffled".
-        window_bytes: of photos that "shuffled" permutes together; it holds about two windows in memory.
+        window_bytes: of photos that "shuffled" permutes together; it holds one window beside what is under way.
         decode: None gives the photo's bytes, "pil" a PIL image, "numpy" an array (height, width, 3), uint8; or a
             function of the bytes, called in a decoding thread.
         decoder: "auto", "simplejpeg" (extra ``[fast]``) or "pillow"; see `decode.decoder_for`.
