@@ -16,6 +16,10 @@
     ├── BadImage             (OSError)            the photo is there and is no readable image
     ├── TooManyFailures      (RuntimeError)       so many failures in a row that the data or the setting must be wrong
     ├── CacheError           (OSError)            the cache cannot be written: no space, no permission
+    ├── TemplateError        (ValueError)         a chat template cannot be compiled, refuses a chat, or runs away
+    │   └── TemplateLossError (ValueError)        an image, a turn or the system text would be lost, doubled or changed
+    ├── EncodeError          (ValueError)         a chat cannot be made into ids with an exact mask
+    ├── BadBox               (ValueError)         a box in a text cannot be read
     └── MissingDependency    (ImportError)        an optional package is needed for this
 
 The second name is the standard class a caller would guess; ``except FileNotFoundError`` works without knowing ours::
@@ -30,11 +34,13 @@ from __future__ import annotations
 
 __all__ = [
     "AccessDenied",
+    "BadBox",
     "BadImage",
     "BadRecord",
     "CacheError",
     "ChecksumMismatch",
     "CorruptFile",
+    "EncodeError",
     "ImageNotFound",
     "MissingDependency",
     "OptionError",
@@ -43,6 +49,8 @@ __all__ = [
     "SourceNotFound",
     "SourceUnreachable",
     "SvitError",
+    "TemplateError",
+    "TemplateLossError",
     "TooManyFailures",
 ]
 
@@ -101,6 +109,22 @@ class TooManyFailures(SvitError, RuntimeError):
 
 class CacheError(SvitError, OSError):
     """The cache cannot be written; what was begun is never taken for complete."""
+
+
+class TemplateError(SvitError, ValueError):
+    """A chat template cannot be compiled, raises for this chat, or runs past a limit; the message says where."""
+
+
+class TemplateLossError(TemplateError):
+    """An image, a turn or the system text would be lost, doubled or changed; nothing is rendered instead."""
+
+
+class EncodeError(SvitError, ValueError):
+    """A chat cannot be made into ids: an answer would have no token, or a limit leaves nothing."""
+
+
+class BadBox(SvitError, ValueError):
+    """A box in a text cannot be read; treated by ``on_bad_box``."""
 
 
 class MissingDependency(SvitError, ImportError):
