@@ -53,7 +53,9 @@ class _Begun:
     windows: Iterator[Window]
 
 
-def shard_windows(plan: Plan, number: int, policy: str, storage: Storage, tally: Tally) -> Iterator[Window]:
+def shard_windows(
+    plan: Plan, number: int, policy: str, storage: Storage, tally: Tally, *, verify: bool = True
+) -> Iterator[Window]:
     """Yield the windows of shard ``number`` of a plan; see `read_windows` for laziness and errors.
 
     What was begun for a later shard is kept with the plan, so it ends when the plan's dataset does.
@@ -64,7 +66,7 @@ def shard_windows(plan: Plan, number: int, policy: str, storage: Storage, tally:
     begun = plan.begun.pop((process, number), None)
     if begun is None:
         plans = (plan.take(np.arange(*shards[each])) for each in order)
-        begun = _Begun(order, read_windows(plans, policy, storage, tally))
+        begun = _Begun(order, read_windows(plans, policy, storage, tally, verify=verify))
     start, stop = shards[number]
     for _ in range(-(-(stop - start) // WINDOW)):
         yield next(begun.windows)

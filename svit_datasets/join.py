@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from svit_datasets.errors import AccessDenied, BadImage, CorruptFile, ImageNotFound, SourceNotFound, SvitError
 from svit_datasets.photos import check_photo
 from svit_datasets.storage import ByteRange
-from svit_datasets.zips import unpack
+from svit_datasets.zips import DIRECTORY, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +31,7 @@ __all__ = ["WINDOW", "Window", "read_windows", "with_advice"]
 
 WINDOW = 32  # images joined at a time; 3 MB of photos
 _GAP = 1 << 16  # bytes between two photos that are read along rather than asked for twice
-_SPAN = 4 << 20  # bytes; the longest range that neighbours are put together to
+_SPAN = 4 << 20  # bytes; photos that begin within so many share a range, as `order` cuts its windows
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ def read_windows(
     *,
     size: int = WINDOW,
     in_flight_bytes: int = 32 << 20,
+    verify: bool = True,
 ) -> Iterator[Window]:
     """Join images with their photos, ``size`` at a time; a plan's last window may be shorter, any may have lost images.
 
@@ -73,6 +73,8 @@ def read_windows(
         tally: where what is left out is counted.
         size: images a window; what is fetched together.
         in_flight_bytes: of photos, at most, beside the window in use; one range is always allowed.
+        verify: compare the CRC-32 of photos in zips; without it a photo is still checked by its length, the zip's
+            local header, and its own first and last bytes (`photos.check_photo`).
 
     Raises:
         ImageNotFound, BadImage: under "error"; the message names file and image.
@@ -93,50 +95,54 @@ def read_windows(
     try:
         for data in fetched:
             some, parts = ahead.popleft()
-            came = chain([data], islice(fetched, len(parts) - 1))
+            first = [data]
             del data  # a span is given up as soon as its photos are out of it
-            yield _joined(some, parts, came, policy, tally)
+            came = (first.pop() if first else next(fetched) for _ in parts)
+            yield _joined(some, parts, came, policy, tally, verify=verify)
     finally:
         fetched.close()
 
 
 def _parts(photos: Located) -> list[_Part]:
     """Put neighbours in a zip together; any other photo is a range of its own."""
-    parts: list[_Part] = []
     found = np.flatnonzero(photos.source >= 0)
-    in_zip = np.array([source.kind == "zip" for source in photos.sources], dtype=bool)
-    whole = found[~in_zip[photos.source[found]]]
-    parts.extend(_Part(photos.byte_range(int(index)), (int(index),)) for index in whole)
-    starts, stops = photos.entry["start"], photos.entry["stop"]
-    members = found[in_zip[photos.source[found]]]
-    members = members[np.lexsort((starts[members], photos.source[members]))]
+    in_zip = np.array([source.kind == "zip" for source in photos.sources], dtype=bool)[photos.source[found]]
+    parts = [_Part(photos.byte_range(index), (index,)) for index in found[~in_zip].tolist()]
+    members = found[in_zip]
+    members = members[np.lexsort((photos.entry["start"][members], photos.source[members]))]
+    columns = (photos.source, photos.entry["start"], photos.entry["stop"])
     run: list[int] = []
-    for index in map(int, members):
-        if run and (
-            photos.source[index] != photos.source[run[0]]
-            or starts[index] - stops[run[-1]] > _GAP
-            or stops[index] - starts[run[0]] > _SPAN
-        ):
-            parts.append(_span(photos, run))
+    begin = end = of = 0
+    for index, source, start, stop in zip(
+        members.tolist(), *(column[members].tolist() for column in columns), strict=True
+    ):
+        if run and (source != of or start - end > _GAP or start - begin >= _SPAN):
+            parts.append(_span(photos, run, begin, end))
             run = []
+        if not run:
+            begin, of = start, source
         run.append(index)
+        end = stop
     if run:
-        parts.append(_span(photos, run))
+        parts.append(_span(photos, run, begin, end))
     return parts
 
 
-def _span(photos: Located, run: list[int]) -> _Part:
-    first, last = photos.byte_range(run[0]), photos.byte_range(run[-1])
-    return _Part(ByteRange(first.url, first.start, last.stop, first.fingerprint), tuple(run))
+def _span(photos: Located, run: list[int], begin: int, end: int) -> _Part:
+    source = photos.sources[photos.source[run[0]]]
+    return _Part(ByteRange(source.urls[0], begin, end, source.fingerprint), tuple(run))
 
 
-def _joined(plan: Plan, parts: list[_Part], came: Iterable[bytes | SvitError], policy: str, tally: Tally) -> Window:
+def _joined(
+    plan: Plan, parts: list[_Part], came: Iterator[bytes | SvitError], policy: str, tally: Tally, *, verify: bool
+) -> Window:
     photos: list[Photo | None] = [None] * len(plan)
     lost = np.zeros(len(plan), dtype=bool)
-    for part, data in zip(parts, came, strict=True):
+    for part in parts:
+        data = next(came)  # not by zip(), which would keep the one before
         for index in part.members:
             try:
-                photos[index] = _photo(plan.photos, index, part, data)
+                photos[index] = _photo(plan.photos, index, part, data, verify=verify)
                 tally.succeeded()
             except (ImageNotFound, BadImage) as error:
                 if policy == "error":
@@ -144,26 +150,26 @@ def _joined(plan: Plan, parts: list[_Part], came: Iterable[bytes | SvitError], p
                 kind = "missing_image" if isinstance(error, ImageNotFound) else "bad_image"
                 tally.failed(kind, plan.photos.label(index), error)
                 lost[index] = True
+        del data
     if policy == "skip" and lost.any():
         kept = np.flatnonzero(~lost)
         return Window(plan.take(kept), kept, [photos[index] for index in kept])
     return Window(plan, np.arange(len(plan)), photos)
 
 
-def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError) -> Photo:
-    label = photos.label(index)
-    if isinstance(data, SourceNotFound | AccessDenied):
-        raise ImageNotFound(f"{label}: {data}") from data
+def _photo(photos: Located, index: int, part: _Part, data: bytes | SvitError, *, verify: bool) -> Photo:
     if isinstance(data, SvitError):
+        if isinstance(data, SourceNotFound | AccessDenied):
+            raise ImageNotFound(f"{photos.label(index)}: {data}") from data
         raise data
     try:
         if photos.sources[photos.source[index]].kind == "zip":
-            entry = {name: int(column[index]) for name, column in photos.entry.items()}
-            begin, end = entry["start"] - part.where.start, entry["stop"] - part.where.start
-            data = unpack(memoryview(data)[begin:end], entry["size"], entry["method"], entry["crc"])
+            start, stop, size, method, crc = (int(photos.entry[name][index]) for name in DIRECTORY.names[1:])
+            begin, end = start - part.where.start, stop - part.where.start
+            data = unpack(memoryview(data)[begin:end], size, method, crc, verify=verify)
         return check_photo(data)
     except (BadImage, CorruptFile) as error:
-        raise BadImage(f"{label}: {error}.") from error
+        raise BadImage(f"{photos.label(index)}: {error}.") from error
 
 
 def with_advice(error: Any, plan: Plan, index: int) -> SvitError:

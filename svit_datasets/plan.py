@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from svit_datasets.records import Defect
     from svit_datasets.store import Store
 
-__all__ = ["Plan", "plan_dialogues", "plan_images"]
+__all__ = ["Plan", "id_in_path", "plan_dialogues", "plan_images"]
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -145,7 +145,7 @@ def plan_dialogues(store: Store, options: Options, locator: Locator) -> tuple[Pl
     """Plan a LLaVA-form configuration: one entry a record, in the file's order; see `plan_images`."""
     paths = np.array(store.index["image_path"].to_pylist(), dtype=object)
     has_photo = np.array([path is not None for path in paths], dtype=bool)
-    image_ids = np.array([_id_in(path) for path in paths], dtype=np.int64)
+    image_ids = np.array([id_in_path(path) for path in paths], dtype=np.int64)
     wanted = options.wants(image_ids)
     left = _bad_records((store,), options, lambda ids: np.ones(len(ids), dtype=bool))
     dropped, empty = _known_bad((store,), options, lambda _, row: wanted[row])
@@ -167,7 +167,7 @@ def plan_dialogues(store: Store, options: Options, locator: Locator) -> tuple[Pl
     return plan, [*left, *empty, *missing]
 
 
-def _id_in(path: str | None) -> int:
+def id_in_path(path: str | None) -> int:
     """Return the Visual Genome id in a LLaVA-form path, -1 for none. GQA's photos are Visual Genome's."""
     if path is None or not path.startswith(("vg/", "gqa/")):
         return -1

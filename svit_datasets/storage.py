@@ -23,7 +23,7 @@ import fsspec.asyn
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
-from svit_datasets.errors import SourceNotFound, SourceUnreachable, SvitError
+from svit_datasets.errors import RangeNotSupported, SourceNotFound, SourceUnreachable, SvitError
 from svit_datasets.range_file import RangeFile
 from svit_datasets.transport import Transient, as_svit_error, changed, http_range, http_stat, local_range, too_short
 
@@ -34,6 +34,7 @@ __all__ = ["ByteRange", "FileInfo", "Storage"]
 
 _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
 _RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
+_RANGE_ATTEMPTS = 3  # at a range for which the whole file came
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
 
 
@@ -119,7 +120,7 @@ class Storage:
 
         Raises:
             SourceChanged: the file is not the one of ``fingerprint``, or ends before ``stop``.
-            RangeNotSupported: the server sent the whole file.
+            RangeNotSupported: the server sent the whole file, three times.
             SourceNotFound, AccessDenied, SourceUnreachable: as in `stat`.
         """
         data: bytes = self._run(self._fetch(ByteRange(url, start, stop, fingerprint)))
@@ -257,8 +258,12 @@ class Storage:
 
     async def _retrying(self, url: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         for attempt in range(1, self.attempts + 1):
+            after = 0.0
             try:
                 return await request()
+            except RangeNotSupported:  # a cache before a server may forget a range once; a server that cannot, always
+                if attempt >= min(_RANGE_ATTEMPTS, self.attempts):
+                    raise
             except SvitError:
                 raise
             except Exception as error:
@@ -268,8 +273,9 @@ class Storage:
                 if attempt == self.attempts:
                     plural = "s" if attempt > 1 else ""
                     raise SourceUnreachable(f"{explained} Gave up after {attempt} attempt{plural}.") from error
-                pause = min(30.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-                await asyncio.sleep(max(pause, getattr(error, "retry_after", 0.0)))
+                after = getattr(error, "retry_after", 0.0)
+            pause = min(30.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            await asyncio.sleep(max(pause, after))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _begin(self, info: FileInfo, start: int, stop: int) -> Future[bytes]:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
 from svit_datasets.decode import decoder_for
-from svit_datasets.errors import OptionError
+from svit_datasets.errors import OptionError, SourceNotFound
 from svit_datasets.filters import split_rows
+from svit_datasets.footers import open_published
+from svit_datasets.joined import Joined
 from svit_datasets.options import Options, resolve
 from svit_datasets.reader import Stream
 from svit_datasets.report import Tally
+from svit_datasets.repository import MANIFEST, find_repository, open_files
 from svit_datasets.rows import Work
 from svit_datasets.storage import Storage
 from svit_datasets.tasks import get_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from svit_datasets.decode import Decode, Decoder
     from svit_datasets.filters import ImageIds
     from svit_datasets.order import Order
+    from svit_datasets.plan import Left
     from svit_datasets.reader import Tail
+    from svit_datasets.rows import Source
 
 __all__ = ["stream"]
 
@@ -54,13 +61,17 @@ def stream(
     world_size: int = 1,
     tail: Tail = "exact",
     max_in_flight_bytes: int = 32 << 20,
+    verify: bool = True,
 ) -> Stream:
     """Read SVIT directly: the rows of `load_dataset`, faster, in an order that resumes exactly on any number of ranks.
 
     Args:
         name: the configuration, as for `load_dataset`.
         split: "train" or "test".
-        data_dir: as for `load_dataset`, like the next nine.
+        data_dir: as for `load_dataset`, like the next nine; or published Parquet as `svit_builder` writes it, a folder
+            or any URL, ``hf://datasets/ORG/svit`` too. It has the same rows. Photos, ``holdout``, ``known_bad`` and
+            ``on_bad_record`` were decided when it was written; ``images``, or another value of ``holdout`` or
+            ``known_bad`` than it has, is an error.
         images: where photos are.
         rows: "image" or "conversation".
         holdout: which images are the test split.
@@ -88,6 +99,8 @@ def stream(
             "drop_last" leaves the last few out; "pad" reads some again, marked by a column ``repeated``. Photos that
             turn out unreadable under on_missing_image="skip" are missing from these counts; "null" keeps them equal.
         max_in_flight_bytes: of photos under way or fetched ahead, at most; one span is always allowed.
+        verify: compare the checksum of every photo that comes out of a zip, and of every page of a Parquet file.
+            Without it, lengths, headers and what the decoder notices are all that is checked.
 
     Raises:
         OptionError: an argument has a value that is not allowed, or there is no such split.
@@ -122,17 +135,11 @@ def stream(
     pixels = decoder_for(decode, decoder=decoder, image_size=image_size)
     cache = cache_root(cache_dir)
     storage = Storage(options=storage_options, token=token)
-    resolved = resolve(options, storage, cache)
-    plan, left = make_plan(options, resolved, storage, cache)
-    splits = split_rows(plan.image_ids, resolved.holdout)
-    if split not in splits:
-        raise OptionError(f"split={split!r} is not there. Available: {', '.join(map(repr, splits))}.")
-    tally = Tally(cache / "reports" / f"stream-{options.task.name}-{resolved.fingerprint[:16]}.jsonl")
+    source, left, identity = _source(options, split, storage, cache)
+    tally = Tally(cache / "reports" / f"stream-{options.task.name}-{identity[:16]}.jsonl")
     tally.begin(left)
     work = Work(
-        plan.take(splits[split]),
-        options.task,
-        rows,
+        source,
         on_missing_image,
         storage,
         tally,
@@ -141,9 +148,33 @@ def stream(
         window_bytes,
         max_in_flight_bytes,
         pixels,
-        decode_threads,
+        0 if decode is None else decode_threads,  # bytes are there already
+        verify,
     )
     return Stream(work, rank=rank, world_size=world_size, tail=tail)
+
+
+def _source(options: Options, split: str, storage: Storage, cache: Path) -> tuple[Source, Left, str]:
+    """Return where rows come from, what was left out, and what tells these files from others."""
+    if options.data_dir is not None:
+        published = find_repository(options.task, options.data_dir, storage)
+        if published is not None:
+            files = open_files(options, split, published, storage, cache)
+            identity = hashlib.sha256(repr([file.info for file in files]).encode()).hexdigest()
+            return *open_published(files, options, storage), identity
+    try:
+        resolved = resolve(options, storage, cache)
+    except SourceNotFound as error:
+        if (options.data_dir or "").startswith(("http://", "https://")):
+            raise SourceNotFound(
+                f"{error} Published Parquet is read over http where {MANIFEST} lies beside it."
+            ) from error
+        raise
+    plan, left = make_plan(options, resolved, storage, cache)
+    splits = split_rows(plan.image_ids, resolved.holdout)
+    if split not in splits:
+        raise OptionError(f"split={split!r} is not there. Available: {', '.join(map(repr, splits))}.")
+    return Joined(plan.take(splits[split]), options.task, options.rows), left, resolved.fingerprint
 
 
 def _from_environment() -> tuple[int, int]:

@@ -87,8 +87,15 @@ def _parse_directory(info: FileInfo, storage: Storage) -> pa.Table:
     return table.filter(pa.array(is_file))
 
 
-def unpack(data: memoryview[Any], size: int, method: int, crc: int) -> bytes:
+def unpack(data: memoryview[Any], size: int, method: int, crc: int, *, verify: bool = True) -> bytes:
     """Return a member's content from the bytes between its ``start`` and its ``stop``.
+
+    Args:
+        data: those bytes.
+        size: of the content as stored, bytes.
+        method: 0 stored, 8 deflated.
+        crc: CRC-32 of the content.
+        verify: compute the CRC-32 and compare it; without it only the local header and the length are looked at.
 
     Raises:
         CorruptFile: the bytes are not that member, or their CRC-32 is wrong; the message says which. The caller adds
@@ -110,6 +117,6 @@ def unpack(data: memoryview[Any], size: int, method: int, crc: int) -> bytes:
             raise CorruptFile(f"cannot be inflated ({error})") from error
     elif method != zipfile.ZIP_STORED:
         raise CorruptFile(f"compression method {method} is not supported; store or deflate it")
-    if zlib.crc32(content) != crc:
+    if verify and zlib.crc32(content) != crc:
         raise CorruptFile("the CRC-32 of its bytes is not the one in the zip's directory")
     return content

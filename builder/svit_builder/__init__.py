@@ -1,1 +1,1 @@
-"""The making side: what builds the Hub dataset `svit` stands here; the loader never imports it."""
+"""The making side: what builds the Hub dataset `svit`, first of all its Parquet files; the loader never imports it."""

@@ -1,0 +1,127 @@
+"""One shard in, one Parquet file out: as the Hub's viewer, `datasets` and `svit_datasets.stream` read it best.
+
+A row an image, photo bytes as they came, in row groups of a few MB; a row group at a time is in memory. A file comes
+into being under a temporary name, is checked and renamed, so what has its name is whole. Which rows go into which
+file, `shards` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from svit_datasets.features import features_of, in_row, tables
+from svit_datasets.join import read_windows
+from svit_datasets.parquet import ENTRY
+from svit_datasets.tasks import get_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from svit_builder.shards import Shard
+    from svit_datasets.report import Tally
+    from svit_datasets.storage import Storage
+
+__all__ = ["write_shard"]
+
+_BYTES = "image.bytes"  # a JPEG does not compress, and no two are equal
+
+
+def write_shard(shard: Shard, storage: Storage, tally: Tally) -> Path:
+    """Write one file; one that is there is replaced.
+
+    The same shard gives the same bytes, whoever writes it.
+
+    Args:
+        shard: what goes into it, and where it goes.
+        storage: how photos are reached.
+        tally: where what is left out is counted.
+
+    Returns:
+        The file.
+
+    Raises:
+        SvitError: as in `read_windows`; nothing stays of the file then.
+        OSError: the file cannot be written, or does not hold what was written.
+    """
+    temporary = shard.path.with_name(f".{shard.path.name}.writing")
+    shard.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        sizes = _write(temporary, shard, storage, tally)
+        _check(temporary, sizes)
+        temporary.replace(shard.path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return shard.path
+
+
+def _write(path: Path, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
+    """Write the file and return how many rows each of its row groups should have."""
+    task = get_task(shard.config)
+    schema = features_of(task, "image").arrow_schema
+    written: list[int] = []  # of the plan's images
+    bare: list[int] = []  # of these, without a photo
+    sizes = []
+    windows = read_windows([shard.plan], shard.on_missing_image, storage, tally, size=shard.row_group)
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
+            starts = count(0, shard.row_group)
+            for window in windows:  # zip() would keep the one it gave last
+                parts = list(tables(window, task, "image", in_row))
+                if parts:  # else no photo of the window was left
+                    sizes.append(sum(map(len, parts)))
+                    writer.write_table(pa.concat_tables(parts), row_group_size=sizes[-1])
+                rows = (next(starts) + window.kept).tolist()
+                written.extend(rows)
+                bare.extend(row for row, photo in zip(rows, window.photos, strict=True) if photo is None)
+                del window, parts  # before the photos of the next are taken in
+            writer.add_key_value_metadata({ENTRY: json.dumps(shard.entry(written, bare), separators=(",", ":"))})
+        file.flush()
+        os.fsync(file.fileno())
+    return sizes
+
+
+def _layout(schema: pa.Schema) -> dict[str, Any]:
+    """Return how columns are laid out.
+
+    The page index and small row groups are for the viewer, which reads at most 300 MB for a page of 100 rows; content
+    defined chunks are for the Hub, which stores equal chunks of several versions once.
+    """
+    leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
+    text = [leaf for leaf in leaves if leaf != _BYTES]
+    repeating = [leaf for leaf in leaves if leaf.rpartition(".")[2] in {"topic", "task", "role"}]
+    return {
+        "compression": {leaf: "zstd" if leaf in text else "none" for leaf in leaves},
+        "use_dictionary": repeating,
+        "column_encoding": {leaf: "PLAIN" for leaf in leaves if leaf not in repeating},
+        "write_statistics": text,
+        "write_page_index": True,
+        "write_page_checksum": True,
+        "use_content_defined_chunking": True,
+        "sorting_columns": [pq.SortingColumn(0)] if schema.names[0] == "image_id" else None,
+    }
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """Yield the names of a column's leaves as Parquet has them."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    elif pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path
+
+
+def _check(path: Path, sizes: list[int]) -> None:
+    found = pq.read_metadata(path)
+    rows = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    if rows != sizes:
+        raise OSError(f"{path}: row groups of {rows} rows were found where {sizes} were written. Write it again.")
