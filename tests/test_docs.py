@@ -25,6 +25,7 @@ import pytest
 import svit_datasets
 from svit_datasets import errors, load_dataset
 from svit_datasets.cache import build_once
+from svit_datasets.chat import ChatRenderer
 from svit_datasets.records import DEFECT_KINDS
 from svit_datasets.sample import write_sample
 from svit_datasets.sources import read_holdout
@@ -270,6 +271,32 @@ def no_package(stage):
     stage.load(images="gs://bucket/photos")
 
 
+def chat_row(answer):
+    return {
+        "id": "2350966-0",
+        "image": b"",
+        "width": 500,
+        "height": 375,
+        "messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": answer}],
+    }
+
+
+def runaway_template(_):
+    ChatRenderer("{% for message in messages %}\n{{ message.content * 10**9 }}{% endfor %}")
+
+
+def unknown_image_token(_):
+    ChatRenderer("{% for message in messages %}{{ message.content }}\n{% endfor %}").render(chat_row("Here."))
+
+
+def empty_answer(_):
+    ChatRenderer("chatml").render(chat_row(" "))
+
+
+def broken_box(_):
+    ChatRenderer("chatml", boxes="qwen2_vl", on_bad_box="raise").render(chat_row("<st>A dog<ed> [0.5, 0.2, 0.3]."))
+
+
 PROVOKED = {
     "OptionError": wrong_option,
     "SourceNotFound": no_folder,
@@ -284,6 +311,10 @@ PROVOKED = {
     "BadImage": empty_photo,
     "TooManyFailures": other_json,
     "CacheError": disk_full,
+    "TemplateError": runaway_template,
+    "TemplateLossError": unknown_image_token,
+    "EncodeError": empty_answer,
+    "BadBox": broken_box,
     "MissingDependency": no_package,
 }
 

@@ -35,6 +35,7 @@ class Convention:
     write: Callable[[str, Sequence[Quad]], str]  # phrase, "" for none, and at least one box
     source: str  # where this form is published
     alone: str = r"(?s:.*)"  # what a match must be to be a box where no marked phrase stands before it
+    tokens: frozenset[str] = frozenset()  # of what it writes, that is a token of the models that have the convention
 
 
 # Where no phrase is marked, brackets are boxes if they hold three or more numbers of which one has a decimal point, or
@@ -63,7 +64,8 @@ def _qwen(name: str, marks: tuple[str, str], around: tuple[str, str], source: st
         return forms.read_numbers(text, 1000)
 
     pattern = rf"{re.escape(around[0])}[^<]*+{re.escape(around[1])}"
-    return Convention(name, "photo", 0.001, marks, pattern, r"\s*+", read, write, source)
+    tokens = frozenset(marks + around)
+    return Convention(name, "photo", 0.001, marks, pattern, r"\s*+", read, write, source, tokens=tokens)
 
 
 def _write_florence2(phrase: str, quads: Sequence[Quad]) -> str:
@@ -125,6 +127,7 @@ _TABLE = (
         read=forms.read_paligemma,
         write=forms.write_paligemma,
         source="arXiv 2407.07726; google-research/big_vision, big_vision/configs/proj/paligemma",
+        tokens=frozenset(f"<loc{number:04d}>" for number in range(1024)),
     ),
     Convention(
         name="kosmos2",
@@ -136,6 +139,10 @@ _TABLE = (
         read=forms.read_kosmos2,
         write=forms.write_kosmos2,
         source="arXiv 2306.14824, section 2; transformers, models/kosmos2/processing_kosmos2.py",
+        tokens=frozenset(
+            ["<phrase>", "</phrase>", "<object>", "</object>", "</delimiter_of_multi_objects/>"]
+            + [f"<patch_index_{number:04d}>" for number in range(1024)]
+        ),
     ),
     Convention(
         name="florence2",
@@ -147,6 +154,7 @@ _TABLE = (
         read=lambda text: forms.read_numbers(text, 1000, 0.5),
         write=_write_florence2,
         source="arXiv 2311.06242, section 3; transformers, models/florence2/processing_florence2.py",
+        tokens=frozenset(f"<loc_{number}>" for number in range(1000)),
     ),
     Convention(
         name="shikra",
@@ -170,6 +178,7 @@ _TABLE = (
         read=forms.read_internvl,
         write=_write_internvl,
         source="arXiv 2404.16821; OpenGVLab/InternVL, internvl_chat/eval/refcoco/evaluate_grounding.py",
+        tokens=frozenset(["<ref>", "</ref>", "<box>", "</box>"]),
     ),
     Convention(
         name="ferret",

@@ -22,8 +22,10 @@ COMMANDS = {
     "demo": "Stream a small drawn corpus; needs neither data nor network.",
     "head": "Print the first rows of a configuration.",
     "inspect": "Count what is in your copy of the files, and what is wrong with it.",
+    "render": "Print a row as the chat a model will read, answers marked.",
     "sample": "Write a small corpus of drawn scenes in the real layout.",
     "sources": "List the published files, and which of them you have.",
+    "templates": "Say what chat templates do with images, roles and ends of turns.",
 }
 
 
@@ -75,6 +77,7 @@ def main() -> None:
       svit sample ./svit-sample    write a small corpus to try things on
       svit head complex_reasoning --data-dir ./svit-sample
       svit inspect /data/svit      count what is in your own copy
+      svit render complex_reasoning --tokenizer vicuna_v1
       svit sources --check         what is where, and does it answer
     """  # noqa: D301 - click reads the \b as "leave these lines as they are"
     for stream in (sys.stdout, sys.stderr):
