@@ -1,7 +1,8 @@
 """Where prepared things lie, and the one way anything gets there: a temporary neighbour, a check, a rename.
 
-A folder of the cache is complete or absent. A process that is killed leaves a temporary neighbour at most, which the
-next one removes; a second process that wants the same thing waits for the first.
+A folder of the cache is complete or absent. A process that is killed leaves a temporary neighbour at most: the next
+one that builds the same folder removes it; that of a small file, at most a few MB, stays, as nobody can tell it from
+one being written. A second process that wants the same folder waits for the first.
 """
 
 from __future__ import annotations
@@ -87,8 +88,12 @@ def _explaining(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG):
+            what = {
+                errno.ENOSPC: "no space left on the device",
+                errno.EFBIG: "files may not become that large here (ulimit -f)",
+            }
             raise CacheError(
-                f"{path}: no space left on the device. Nothing partial was kept: free some space, or name "
+                f"{path}: {what[error.errno]}. Nothing partial was kept: free some space, or name "
                 "another place with cache_dir=… or HF_HOME, and run it again."
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST):

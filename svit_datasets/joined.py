@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
+from svit_datasets.columns import as_numpy
 from svit_datasets.join import read_windows, with_advice
 from svit_datasets.rows import Shot
 from svit_datasets.text import text_columns
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Joined"]
 
 _EVERYTHING = 1 << 62  # images a window: each plan handed to the join is one
+_TEXTS = 8  # rows whose text becomes Python values at a time: more would live long enough to cost garbage collections
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Joined:
         blocks = np.zeros(len(plan.item_row), dtype=np.int64)
         for number, store in enumerate(plan.stores):
             mine = plan.item_store == number
-            blocks[mine] = store.index["blocks"].to_numpy()[plan.item_row[mine]]
+            blocks[mine] = as_numpy(store.index["blocks"])[plan.item_row[mine]]
         if plan.dropped:
             items = zip(plan.item_store.tolist(), plan.item_row.tolist(), strict=True)
             blocks -= np.array([len(plan.dropped.get(item, ())) for item in items])
@@ -87,13 +90,17 @@ class Joined:
         if not len(window.plan):
             return
         columns, owner = text_columns(window.plan, self.task, self.rows)
-        texts = {name: column.to_pylist() for name, column in columns.items()}
         if not self.task.parts:
-            texts.pop("task", None)
+            columns.pop("task", None)
+        pa.default_memory_pool().release_unused()  # of a window of 32 MB, 40 MB of batches that its text was taken from
+        texts: dict[str, list[Any]] = {}
         sizes = np.bincount(owner, minlength=len(window.plan))
         numbers = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
         image_ids, kept, origin = window.plan.image_ids.tolist(), window.kept.tolist(), _Photos(window.plan)
-        for at, (index, number) in enumerate(zip(owner.tolist(), numbers.tolist(), strict=True)):
+        for place, (index, number) in enumerate(zip(owner.tolist(), numbers.tolist(), strict=True)):
+            at = place % _TEXTS
+            if at == 0:
+                texts = {name: column.slice(place, _TEXTS).to_pylist() for name, column in columns.items()}
             photo = window.photos[index]
             row: Row = {"id": texts["id"][at]} if "id" in texts else {}
             if self.task.form == "svit":

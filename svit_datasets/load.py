@@ -52,6 +52,7 @@ def load_dataset(
     on_bad_record: str = "error",
     image_ids: ImageIds | None = None,
     known_bad: str = "drop",
+    verify: bool = True,
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
     storage_options: dict[str, Any] | None = None,
@@ -84,6 +85,8 @@ def load_dataset(
         image_ids: only these images: ids, a file with one id a line, or a function from id to bool. Only their photos
             are read.
         known_bad: "drop" leaves out answers that say the message was empty, "keep" keeps them.
+        verify: compare the checksum of every photo that comes out of a zip. Without it, lengths, headers and the
+            photo's own first and last bytes are all that is checked.
         cache_dir: where prepared data are kept; None is the Hugging Face home.
         token: Hugging Face token; None uses the one of ``hf auth login``.
         storage_options: fsspec options, for every protocol or keyed by protocol.
@@ -115,6 +118,7 @@ def load_dataset(
         "on_bad_record": on_bad_record,
         "image_ids": image_ids,
         "known_bad": known_bad,
+        "verify": verify,
     }
     if path != "svit":
         general = {"cache_dir": cache_dir, "token": token, "storage_options": storage_options, "num_proc": num_proc}

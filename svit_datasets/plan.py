@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from svit_datasets.columns import as_numpy
 from svit_datasets.errors import BadRecord, ImageNotFound
 from svit_datasets.images import vg_folder
 from svit_datasets.report import MAX_RUN
@@ -104,8 +105,8 @@ def plan_images(
         ImageNotFound: a wanted photo is nowhere and ``on_missing_image="error"``.
     """
     columns = [store.index for store in stores]
-    item_ids = np.concatenate([column["image_id"].to_numpy() for column in columns])
-    blocks = np.concatenate([column["blocks"].to_numpy() for column in columns])
+    item_ids = np.concatenate([as_numpy(column["image_id"]) for column in columns])
+    blocks = np.concatenate([as_numpy(column["blocks"]) for column in columns])
     item_store = np.repeat(np.arange(len(stores)), [len(column) for column in columns])
     item_row = np.concatenate([np.arange(len(column)) for column in columns])
 

@@ -61,7 +61,7 @@ class Stream:
             self._todo = self._share([(0, int(self._counts.sum()))])
         self._loaded = False
         self._todo = self._todo.of_worker(*_worker())
-        return self._read(self._todo)
+        return self._read(self._todo, self.epoch)
 
     def shard(self, rank: int, world_size: int) -> Stream:
         """Return the same stream for another rank, at the beginning of the same epoch."""
@@ -134,9 +134,9 @@ class Stream:
         repeats = cut(mine or whole, 0, short) if self.tail == "pad" else []
         return _Todo(mine, repeats, (0, 1))
 
-    def _read(self, todo: _Todo) -> Iterator[Row]:
+    def _read(self, todo: _Todo, epoch: int) -> Iterator[Row]:
         """Yield the rows of some intervals, and note in ``todo`` what is left of them."""
-        sequence = self._work.sequence(self.epoch)
+        sequence = self._work.sequence(epoch)
         ends = np.cumsum(self._counts[sequence.items])
         for part, repeated in ((todo.intervals, False), (todo.padding, True)):
             for start, stop in list(part):

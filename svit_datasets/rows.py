@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Origin", "Shot", "Source", "Work", "decoded_rows"]
 
+_AHEAD = 8  # photos under way a thread: what it decodes while a window of some 40 is put together
+
 
 class Origin(Protocol):
     """What errors call the photos of a window."""
@@ -146,7 +148,7 @@ def decoded_rows(work: Work, order: Sequence, ends: Any, start: int, stop: int) 
                 same = pending and shot.photo is not None and pending[-1][1].photo is shot.photo
                 future = pending[-1][2] if same else shot.photo and pool.submit(work.decode, shot.photo)
                 pending.append((position, shot, future))
-                if len(pending) > 2 * work.threads + 2:
+                if len(pending) > _AHEAD * work.threads:
                     at, ready, future = pending.popleft()
                     yield from _finished(work, at, ready, future and future.result)
             while pending:

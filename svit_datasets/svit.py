@@ -49,6 +49,7 @@ class SvitConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets ship
     on_bad_record: str = "error"
     image_ids: Any = None
     known_bad: str = "drop"
+    verify: bool = True
 
     def options(self) -> Options:
         """Return them checked."""
@@ -88,7 +89,8 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             setattr(config, name, tuple(value) if isinstance(value, Iterator) else value)  # it is asked more than once
         self._storage = Storage(options=self.storage_options or None, token=self.token)
         self._resolved = resolve(config.options(), self._storage, self._sources)
-        choice = [config.rows, config.on_missing_image, config.on_bad_record, config.known_bad, config.image_ids]
+        policies = (config.verify, config.on_missing_image, config.on_bad_record, config.known_bad)
+        choice = [config.rows, *policies, config.image_ids]
         if config.image_ids is not None and not callable(config.image_ids):
             choice[-1] = listed_ids(config.image_ids).tolist()
         digest = hashlib.sha256(f"{self._resolved.fingerprint}\0{Hasher.hash(choice)}".encode()).hexdigest()[:16]
@@ -131,10 +133,10 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _generate_tables(self, shards: list[Shard]) -> Iterator[tuple[Key, pa.Table]]:
         task, rows, policy = get_task(self.config.name), self.config.rows, self.config.on_missing_image
-        tally = self.tally
+        tally, verify = self.tally, self.config.verify
         for shard in shards:
             number = 0
-            for window in shard_windows(shard.plan, shard.number, policy, self._storage, tally):
+            for window in shard_windows(shard.plan, shard.number, policy, self._storage, tally, verify=verify):
                 for table in tables(window, task, rows, shard.cell):
                     yield Key(shard.number, number), table
                     number += 1

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from svit_datasets.columns import as_numpy, flags, integers, strings
+
 if TYPE_CHECKING:
     from svit_datasets.plan import Plan
     from svit_datasets.tasks import Task
@@ -38,14 +40,14 @@ def text_columns(plan: Plan, task: Task, rows: str) -> tuple[dict[str, pa.Array]
     blocks, owner, kept = _blocks(plan)
     columns = {name: pc.struct_field(blocks, name) for name in ("topic", "task", "messages")}
     if rows == "conversation":
-        columns["id"] = pa.array(_block_ids(plan, owner, columns["task"]), pa.string())
+        columns["id"] = strings(_block_ids(plan, owner, columns["task"]))
     if kept is not None:
-        columns = {name: column.filter(pa.array(kept)) for name, column in columns.items()}
+        columns = {name: column.filter(flags(kept)) for name, column in columns.items()}
         owner = owner[kept]
     if rows == "conversation":
         return columns, owner
     sizes = np.bincount(owner, minlength=len(plan))
-    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
+    offsets = integers(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     names = ["topic", "task", "messages"] if task.parts else ["topic", "messages"]
     block = pa.StructArray.from_arrays([columns[name] for name in names], names)
     return {"conversations": pa.ListArray.from_arrays(offsets, block)}, np.arange(len(plan))
@@ -63,8 +65,8 @@ def _blocks(plan: Plan) -> tuple[pa.StructArray, Any, Any]:
         pieces.append(column if task is None else _with_task(column, task))
         at[mine] = np.arange(filled, filled + len(mine))
         filled += len(mine)
-    items = pa.concat_arrays(pieces).take(pa.array(at))
-    sizes = pc.list_value_length(items).to_numpy()
+    items = pa.concat_arrays(pieces).take(integers(at, pa.int64()))
+    sizes = as_numpy(pc.list_value_length(items))
     owner = np.repeat(np.repeat(np.arange(len(plan)), np.diff(plan.offsets)), sizes)
     return pc.list_flatten(items), owner, _kept(plan, sizes)
 
@@ -72,10 +74,10 @@ def _blocks(plan: Plan) -> tuple[pa.StructArray, Any, Any]:
 def _with_task(items: pa.ListArray, task: str) -> pa.ListArray:
     blocks = items.flatten()
     fields = [pc.struct_field(blocks, name) for name in ("topic", "messages")]
-    named = pa.array([task], pa.string()).take(pa.array(np.zeros(len(blocks), dtype=np.int64)))
+    named = strings([task]).take(integers(np.zeros(len(blocks)), pa.int64()))
     block = pa.StructArray.from_arrays([fields[0], named, fields[1]], fields=list(blocks.type))
-    sizes = pc.list_value_length(items).to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
+    sizes = as_numpy(pc.list_value_length(items))
+    offsets = integers(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     return pa.ListArray.from_arrays(offsets, block)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -176,6 +178,35 @@ def test_no_space_left_on_the_device(tmp_path):
 
     with pytest.raises(CacheError, match=r"x: no space left on the device\. Nothing partial was kept: .*cache_dir="):
         build_once(tmp_path / "x", build)
+    assert left_in(tmp_path) == []
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from svit_datasets.cache import build_once, write_atomically
+from svit_datasets.errors import CacheError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # what "ulimit -f" sets
+write, given = {
+    "folder": (build_once, lambda folder: (folder / "table").write_bytes(bytes(200_000))),
+    "file": (write_atomically, bytes(200_000)),
+}[sys.argv[1]]
+try:
+    write(Path(sys.argv[2]), given)
+except CacheError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_file_that_may_not_become_so_large(tmp_path, what):
+    command = [sys.executable, "-c", LIMITED, what, str(tmp_path / "x")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(
+        f"{tmp_path}/x: files may not become that large here (ulimit -f). Nothing partial was kept: "
+    )
+    assert "cache_dir=" in done.stdout
     assert left_in(tmp_path) == []
 
 

@@ -18,9 +18,11 @@ import warnings
 import zipfile
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from svit_datasets import stream
@@ -103,27 +105,45 @@ MIXED = [
     Fault("short", keep=5_000),
     Fault("wrong_length", keep=700),
     Fault("wrong_content_range"),
+    Fault("no_range"),
 ]
+SLOW = [  # fewer of these, as each takes its time
+    Fault("stall", keep=3_000),
+    Fault("slow", keep=3_000, seconds=0.1),
+    Fault("status", code=429, headers={"Retry-After": "1"}),
+]
+SLOW_SHARE = 0.01
 
 
-def test_every_row_arrives_once_where_a_tenth_of_the_requests_fails(make, server):
-    """Over 1,600 requests, mixed faults, and each photo to the byte."""
-    expected = contents(make())
-    reader = hasty(make(data_dir=server.url))
+@pytest.fixture(scope="module")
+def small_photos(tmp_path_factory):
+    """96 photos of about 35 KB, each a range of its own: what a request costs beside its bytes."""
+    root = tmp_path_factory.mktemp("small") / "sample"
+    write_sample(root, images=96)
+    change_photos(root, lambda _, data: data)
+    return root
+
+
+def test_every_row_arrives_once_where_a_tenth_of_the_requests_fails(make, small_photos):
+    """Over 10,000 requests, every kind of fault but a changed file, and each photo to the byte."""
+    expected = contents(make(data_dir=small_photos))
+    photos = len(expected)
+    epochs = -(-10_000 // photos)
     numbers = random.Random(11)
-    epochs = 60
-    for at in numbers.sample(range(epochs * 24), epochs * 24 // 8):
-        server.faults.add(replace(numbers.choice(MIXED), match=r"images2?\.zip", after=at))
-    for at in (100, 900):
-        server.faults.add(Fault("status", code=429, headers={"Retry-After": "1"}, match=r"images", after=at))
-        server.faults.add(Fault("stall", keep=3_000, match=r"images", after=at + 300))
-    server.log.reset()
-    for epoch in range(epochs):
-        reader.set_epoch(epoch)
-        assert contents(reader) == expected
-    assert len(server.log.requests) >= epochs * 24 + len(server.faults.fired)
-    assert len(server.faults.fired) > 0.1 * epochs * 24
-    assert {fault.kind for fault in server.faults.fired} == {fault.kind for fault in MIXED} | {"stall"}
+    with FileServer(small_photos) as server:
+        reader = hasty(make(data_dir=server.url), timeout=0.25)
+        server.log.reset()
+        for epoch in range(epochs):
+            for at in numbers.sample(range(photos), photos // 9 + 1):
+                kinds = SLOW if numbers.random() < SLOW_SHARE else MIXED
+                server.faults.add(replace(numbers.choice(kinds), match=r"images2?\.zip", after=at))
+            reader.set_epoch(epoch)
+            assert contents(reader) == expected
+        fired = Counter(fault.kind for fault in server.faults.fired)
+        requests = len(server.log.requests)
+    assert requests >= epochs * photos + fired.total() - fired["slow"]  # what is slow is not asked for again
+    assert 0.1 * requests < fired.total() < 0.12 * requests
+    assert set(fired) == {fault.kind for fault in MIXED + SLOW}
     assert reader.report().counts == {}
 
 
@@ -222,6 +242,25 @@ def test_a_spoilt_photo_is_an_error_that_names_it(make, spoilt):
                 list(make(image_ids=[image_id], **options))
 
 
+def test_a_turned_byte_is_found_by_its_checksum_or_delivered_unverified(make, tmp_path):
+    """In the middle of a photo's data, where lengths and headers are right and Pillow decodes it all the same."""
+    root = tmp_path / "sample"
+    write_sample(root, images=4)
+    whole = {row["image_id"]: row["image"] for row in make(data_dir=root)}
+    bad = sorted(whole)[1]
+    turned = whole[bad][:-500] + bytes([whole[bad][-500] ^ 0x10]) + whole[bad][-499:]
+    for path in (root / "raw").glob("*.zip"):
+        path.write_bytes(path.read_bytes().replace(whole[bad], turned))
+    with pytest.raises(BadImage, match=rf"image {bad}: .*/{bad}\.jpg: the CRC-32"):
+        list(make(data_dir=root))
+    left = {row["image_id"]: row["image"] for row in make(data_dir=root, on_missing_image="skip")}
+    assert left == {image_id: data for image_id, data in whole.items() if image_id != bad}
+    unverified = make(data_dir=root, verify=False)
+    assert {row["image_id"]: row["image"] for row in unverified} == whole | {bad: turned}
+    assert unverified.report().counts == {}
+    assert [row["image"].mode for row in make(data_dir=root, verify=False, decode="pil")] == ["RGB"] * len(whole)
+
+
 @pytest.mark.parametrize("policy", ["skip", "null"])
 @pytest.mark.parametrize("order", ["storage", "shuffled"])
 def test_a_resume_beside_spoilt_photos_loses_nothing(make, spoilt, policy, order):
@@ -304,29 +343,59 @@ ENDS = {  # what a consumer does at the first row, and how it gets to know
 }
 
 
+def ended(reader, end):
+    """Begin to read, and end at the first row."""
+    what, error = ENDS[end]
+    iterator = iter(reader)
+    if error is None:
+        next(iterator)
+    else:
+        with pytest.raises(error):
+            consume(iterator, what)
+    del iterator
+    gc.collect(1)
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files where Linux lists them")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("place", ["disk", "http"])
 def test_an_end_before_the_end_leaves_nothing(make, server, tmp_path, monkeypatch, end, place):  # noqa: PLR0917 - fixtures
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    what, error = ENDS[end]
     options = {"data_dir": server.url} if place == "http" else {}
-    reader = make(decode="numpy", **options)
+    reader = make(decode="numpy", cache_dir=tmp_path / "cache", **options)
+    kept = sorted(tmp_path.rglob("*"))
     server.latency = 0.005
     counts = []
     for _ in range(20):
-        iterator = iter(reader)
-        if error is None:
-            next(iterator)
-        else:
-            with pytest.raises(error):
-                consume(iterator, what)
-        del iterator
-        gc.collect(1)
+        ended(reader, end)
         assert ours() == []
         counts.append(sockets())
     assert max(counts[10:]) <= max(counts[:10]) + 4, counts
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(tmp_path.rglob("*")) == kept
+    assert len(keys(reader)) == len(reader)
+
+
+def patient_for_less(seconds):
+    """Storage options under which a connection that nobody uses is closed sooner than after aiohttp's 15 seconds."""
+
+    async def client(**options):
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=seconds), **options)
+
+    return {"http": {"get_client": client}}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_end_before_the_end_leaves_no_connection(make, server, end):
+    """What is under way is dropped at once; what is idle closes when nobody has used it for a while."""
+    reader = make(data_dir=server.url, storage_options=patient_for_less(0.2))
+    server.latency = 0.005
+    for _ in range(3):
+        ended(reader, end)
+        assert server.connections > 0, "there is something to close"
+    deadline = time.monotonic() + 5
+    while server.connections and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.connections == 0
     assert len(keys(reader)) == len(reader)
 
 
@@ -431,3 +500,49 @@ def test_a_resume_reads_only_what_is_left(corpus, make, order):
             assert len(list(again)) == len(sizes) - stop
             assert sum(sizes[stop:]) <= server.log.body_bytes <= sum(sizes[stop:]) + window
             assert len(server.log.requests) <= requests + 2  # a window without its first photos has more gaps
+
+
+# A worker that is killed ---------------------------------------------------------------------------------------------
+
+
+class Killer:
+    """A decoder that kills its process at one photo, as the kernel does when memory ends."""
+
+    def __init__(self, photo):
+        self.photo = photo
+
+    def __call__(self, data):
+        if data == self.photo:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return data
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(find_spec("torchdata") is None, reason="torch==2.13.0 and torchdata are not installed")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # a fork beside threads
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata calls what torch gave up
+@pytest.mark.parametrize("place", ["disk", "http"])
+def test_a_killed_worker_is_told_of_in_time_and_its_last_state_goes_on(make, server, place):
+    """The loader says so long before its time-out, and what it saved before the end resumes without a loss."""
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    usual = {"order": "shuffled", "data_dir": server.url} if place == "http" else {"order": "shuffled"}
+    whole = [(key(row), row["image"]) for row in make(**usual)]
+    options = {"num_workers": 2, "batch_size": None, "timeout": 60}
+    rows = StatefulDataLoader(make(decode=Killer(whole[-2][1]), **usual), **options)
+    seen, states = [], [rows.state_dict()]
+    begun = time.monotonic()
+
+    def take_all():
+        for row in rows:
+            seen.append(key(row))
+            states.append(rows.state_dict())
+
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .*(killed by signal: Killed|exited unexpectedly)"):
+        take_all()
+    assert time.monotonic() - begun < 30
+    assert 0 < len(seen) < len(whole)
+    for at in {0, len(seen) // 2, len(seen)}:
+        other = StatefulDataLoader(make(**usual), **options)
+        other.load_state_dict(states[at])
+        assert sorted(seen[:at] + keys(other)) == sorted(name for name, _ in whole)

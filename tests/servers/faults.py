@@ -106,6 +106,8 @@ class FaultPlan:
         with self._lock:
             for pending in self._waiting:
                 if pending.hits(method, path):
+                    if pending.left == 0:
+                        self._waiting.remove(pending)
                     self.fired.append(pending.fault)
                     return pending.fault
         return None

@@ -66,6 +66,11 @@ class LoopServer:
         """``http://127.0.0.1:PORT``, without a slash."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many clients hold a connection now, asking or idle."""
+        return len(self._connections)
+
     def handle(self, request: Request) -> Response:
         """Answer one request; runs on the server's loop, so it must not wait."""
         raise NotImplementedError
