@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from svit_datasets.chat import ChatRenderer
 from svit_datasets.chat.encode import IGNORED
 from svit_datasets.chat.mistral import MistralChats
 from svit_datasets.chat.targets import resolve
@@ -159,6 +160,21 @@ def test_any_mode_will_do_and_the_given_tokenizer_is_not_changed():
     again = pickle.loads(pickle.dumps(chats))
     assert again.encode(chat(("a", "Yes."))) == expected
     assert (again.eos_id, again.pad_id) == (2, None)
+
+
+@pytest.mark.parametrize("name", MISTRAL)
+def test_the_report_says_what_the_tokenizer_does(name):
+    native = mistral(name)
+    renderer = ChatRenderer(native)
+    report = renderer.report()
+    assert (report.system, report.stop, report.bos, report.alternates) == ("kept", "</s>", "start", True)
+    assert report.image == ("[IMG]" if "vision" in name else None)
+    assert set(report.controls) <= {"<s>", "</s>", "[INST]", "[/INST]"}
+    row = {"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "A dog. "}]}
+    said = renderer.render(row).turns[-1]
+    assert ("assistant" in report.trims) == (said.end - said.start == len("A dog."))
+    first = {"messages": [{"role": "assistant", "content": "Hello."}, *row["messages"]]}
+    assert report.assistant_first == (len(renderer.render(first).turns) == 3)
 
 
 def test_a_target_of_mistral_renders_natively():

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from svit_datasets.chat.encode import Encoded, answers, fitted, labelled
 from svit_datasets.chat.offsets import ByteOffsets
+from svit_datasets.chat.probe import TemplateReport
 from svit_datasets.chat.spans import Rendered, Span, Turn
-from svit_datasets.chat.turns import IMAGE
+from svit_datasets.chat.turns import IMAGE, Chat, Message
 from svit_datasets.errors import MissingDependency, TemplateError, TemplateLossError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from svit_datasets.chat.offsets import Offsets
-    from svit_datasets.chat.turns import Chat, Message
 
 __all__ = ["MistralChats"]
 
@@ -81,6 +81,46 @@ class MistralChats:
             return rendered, Encoded(ids, [offsets.tokens(*span) for span in answers(rendered, scope)])
 
         return labelled(fitted(chat, encoded, max_length, fewer))
+
+    def report(self, name: str) -> TemplateReport:
+        """Return what a few small chats show, under a name for the table; `probe.learn` does it for Jinja templates."""
+        system, question, again, answer = (
+            Message(role, (text,))
+            for role, text in (("system", "wend"), ("user", "tarn"), ("user", "quay"), ("assistant", "mosk"))
+        )
+        rendered, ids, _ = self._read(Chat((question, answer)), None)
+        stop = rendered.text[rendered.turns[-1].end :]
+        padded = self.render(Chat((question, Message("assistant", (" mosk\n ",))))).turns[-1]
+        encoder = self._given.instruct_tokenizer.image_encoder
+        return TemplateReport(
+            name=name,
+            content="mistral-common",
+            text_content="mistral-common",
+            image=encoder and self._piece(encoder.special_ids.img).decode(),
+            image_order=encoder and "front",
+            system="kept" if self._takes(Chat((system, question, answer))) else "raises",
+            alternates=not (
+                self._takes(Chat((question, again, answer))) and self._takes(Chat((again, answer, answer)))
+            ),
+            assistant_first=self._takes(Chat((answer, question, answer))),
+            trims=("assistant",) if padded.end - padded.start < len(" mosk\n ") else (),
+            strips_think=False,
+            stop=stop,
+            last_stop=stop,
+            bos="start" if ids[0] == self._inner.bos_id else "none",
+            dated=False,
+            default_system=None,
+            tagged=False,
+            needs=None,
+            controls=tuple(dict.fromkeys(self._piece(i).decode() for i in ids if self._inner.is_special(i))),
+            marks=False,
+        )
+
+    def _takes(self, chat: Chat) -> bool:
+        try:
+            return len(self.render(chat).turns) == len(chat.messages)
+        except TemplateError:
+            return False
 
     def _read(self, chat: Chat, image: Any) -> tuple[Rendered, list[int], Offsets]:
         """Encode a chat and find its messages in what came."""

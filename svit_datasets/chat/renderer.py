@@ -114,7 +114,7 @@ class ChatRenderer:
         self._native: Any = None
         self._jinja: JinjaChats | None = None
         self._name = self.target.name
-        takes = {"takes_system": True, "alternates": True, "assistant_first": False}  # as mistral-common has it
+        takes = {"takes_system": True, "alternates": True, "assistant_first": True}  # as mistral-common has it
         if self.target.native is None:
             self._jinja = JinjaChats(self.target, image=image, date=date, ends=stop == "eos")
             report = self._jinja.learnt.report
@@ -210,9 +210,7 @@ class ChatRenderer:
     def report(self) -> TemplateReport:
         """Return what was learnt of the template by rendering tiny chats with it."""
         if self._jinja is None:
-            raise OptionError(
-                f"{self.target.name} renders by mistral-common's own code: there is no template to report."
-            )
+            return self._native.report(self.target.name)  # type: ignore[no-any-return]
         return self._jinja.learnt.report
 
     def _chats_of(self, row: Mapping[str, Any]) -> list[Chat]:
