@@ -58,8 +58,10 @@ def as_numpy(column: pa.Array | pa.ChunkedArray, null: int = -1) -> np.ndarray[A
     return plain
 
 
-def booleans(column: pa.BooleanArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return the truth values of an array; null is False."""
+def booleans(column: pa.BooleanArray | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return the truth values of a column; null is False."""
+    if isinstance(column, pa.ChunkedArray):
+        return np.concatenate([np.zeros(0, dtype=bool), *map(booleans, column.chunks)])
     valid, data = column.buffers()
     found = np.ones(len(column), dtype=bool)
     for bits in (data, valid):

@@ -30,9 +30,10 @@ def make_plan(options: Options, resolved: Resolved, storage: Storage, cache: Pat
     Raises:
         SvitError: as in `open_store`, `plan_images` and `plan_dialogues`.
     """
-    stores = tuple(open_store(text, storage, cache) for text in resolved.texts)
     coco_ids = None if options.images is None else CocoIds(options.data_dir, storage, cache)
     locator = Locator(resolved.image_sources, storage, cache, coco_ids)
+    locator.begin()
+    stores = tuple(open_store(text, storage, cache) for text in resolved.texts)
     if options.task.form == "svit":
         tasks = tuple(None if text.task.parts else text.task.name for text in resolved.texts)
         plan, left = plan_images(stores, tasks, options, locator)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from svit_datasets.cache import write_atomically
+from svit_datasets.columns import as_numpy, booleans, table
 from svit_datasets.errors import CorruptFile, ImageNotFound, SvitError
 from svit_datasets.plan import id_in_path
 from svit_datasets.published import Published, RowGroups
@@ -140,10 +141,10 @@ def _columns(file: ParquetFile, task: Task, storage: Storage) -> pa.Table:
                     raise data
                 pieces.append(file.read(number, where[number].start, data, names))
             tables.append(pa.concat_tables(pieces))
-        table = _slim(tables, task)
+        slim = _slim(tables, task)
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+        with pa.ipc.new_file(sink, slim.schema) as writer:
+            writer.write_table(slim)
         write_atomically(sidecar, sink.getvalue().to_pybytes())
     with pa.OSFile(str(sidecar)) as opened:
         return pa.ipc.open_file(opened).read_all()
@@ -152,21 +153,21 @@ def _columns(file: ParquetFile, task: Task, storage: Storage) -> pa.Table:
 def _slim(tables: list[pa.Table], task: Task) -> pa.Table:
     present = pc.is_valid(tables[-1]["width"])
     if task.form == "llava":
-        return pa.table({"image_path": tables[0]["image_path"].cast(pa.string()), "present": present})
+        return table(image_path=tables[0]["image_path"].cast(pa.string()), present=present)
     counts = pc.list_value_length(tables[1]["conversations"]).cast(pa.int64())
-    return pa.table({"image_id": tables[0]["image_id"].cast(pa.int64()), "conversations": counts, "present": present})
+    return table(image_id=tables[0]["image_id"].cast(pa.int64()), conversations=counts, present=present)
 
 
-def _from_columns(table: pa.Table, task: Task) -> _Rows:
-    present = table["present"].to_numpy().astype(bool)
+def _from_columns(found: pa.Table, task: Task) -> _Rows:
+    present = booleans(found["present"])
     if task.form == "llava":
-        paths = table["image_path"].to_pylist()
+        paths = found["image_path"].to_pylist()
         with_path = np.array([path is not None for path in paths], dtype=bool)
         image_ids = np.array([id_in_path(path) for path in paths], dtype=np.int64)
         return _Rows(image_ids, np.ones(len(paths), dtype=np.int64), present, with_path & ~present, {})
     return _Rows(
-        table["image_id"].to_numpy().astype(np.int64),
-        table["conversations"].to_numpy().astype(np.int64),
+        as_numpy(found["image_id"]),
+        as_numpy(found["conversations"], 0),
         present,
         ~present,
         {},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from svit_datasets.sources import find_file, join_url, upstream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from svit_datasets.storage import Storage
+    from svit_datasets.storage import FileInfo, Storage
 
 __all__ = ["find_image_sources"]
 
@@ -42,6 +43,9 @@ def find_image_sources(
     images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None, data_dir: str | None, storage: Storage
 ) -> tuple[ImageSource, ...]:
     """Return the places to look for photos, in the order they are asked.
+
+    Of the places a user names, those that are mere names to try come last: only a request for a photo tells whether it
+    is there, so whatever stood behind them would never be asked.
 
     Args:
         images: a folder, a zip, a URL template with ``{image_id}`` (and ``{folder}``), or several of them; None: what
@@ -73,11 +77,12 @@ def find_image_sources(
                 f"images={place!r}: no photos there. Expected {{image_id}}.jpg, VG_100K/, COCO folders, or their zips."
             )
         found.extend(sources)
-    return tuple(_merged(found))
+    return tuple(sorted(_merged(found), key=lambda source: source.kind == "template"))
 
 
 def _zip(url: str, storage: Storage) -> ImageSource:
-    return ImageSource("zip", (url,), storage.stat(url).fingerprint)
+    info = storage.stat(url)
+    return ImageSource("zip", (url,), info.fingerprint, info.size)
 
 
 def _discover(root: str, storage: Storage) -> list[ImageSource]:
@@ -110,13 +115,15 @@ def _probe(root: str, storage: Storage) -> list[ImageSource]:
         stem = f"COCO_{coco[1]}2014_" if coco[2] == "2014" else ""
         return [ImageSource("template", (f"{root}/{stem}{{coco_id}}.jpg",))]
     by_path = ImageSource("template", (f"{root}/{{path}}", f"{root}/raw/{{path}}"))
-    zips = []
-    for name in ("images.zip", "images2.zip"):
-        info = None
+
+    def find(name: str) -> FileInfo | None:
         with suppress(AccessDenied):  # a bucket without the right to list refuses what is not there
-            info = find_file([f"raw/{name}", name], root, storage)
-        if info is not None:
-            zips.append(ImageSource("zip", (info.url,), info.fingerprint))
+            return find_file([f"raw/{name}", name], root, storage)
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        infos = [info for info in pool.map(find, ("images.zip", "images2.zip")) if info is not None]
+    zips = [ImageSource("zip", (info.url,), info.fingerprint, info.size) for info in infos]
     if zips:
         return [*zips, by_path]
     layouts = ("{folder}/{image_id}.jpg", "vg/{folder}/{image_id}.jpg", "{image_id}.jpg")

@@ -8,6 +8,7 @@ says.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from svit_datasets.columns import as_numpy, booleans, integers, strings, table
 from svit_datasets.errors import SvitError
-from svit_datasets.storage import ByteRange
+from svit_datasets.storage import ByteRange, FileInfo
 from svit_datasets.zips import DIRECTORY, read_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from svit_datasets.storage import Storage
@@ -32,6 +35,7 @@ Ids = np.ndarray[Any, np.dtype[np.int64]]
 _STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 1990, 2187, 2194, 2579})
 # Sets whose numbers are no Visual Genome ids to us: their folders and zips, not what a user keeps below such a name.
 _OTHER_SETS = re.compile(r"/(?:(?:gqa|ocr_vqa)(?:/images)?|textvqa(?:/train_images)?)(?:/[^/]+\.zip)?$")
+_LISTINGS = 8  # places that are listed at a time
 _VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
 _COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
 
@@ -48,6 +52,7 @@ class ImageSource:
     kind: Literal["folder", "zip", "template"]
     urls: tuple[str, ...]  # of the folder or the zip; of a template all places to try, each to be filled in
     fingerprint: str = ""  # of a zip, or of a folder's listing
+    size: int | None = None  # bytes, of a zip that was looked at when it was found: it is not asked again
     local: bool = False  # its photos are files of this machine, which can be referenced by path
     origin: bool = False  # asked only because nothing of the user's had the photo
 
@@ -101,7 +106,7 @@ class Located:
     def take(self, rows: Ids) -> Located:
         """Return the same for some of the photos, in the order asked for."""
         entry = {name: column[rows] for name, column in self.entry.items()}
-        return replace(self, source=self.source[rows], name=self.name.take(pa.array(rows)), entry=entry)
+        return replace(self, source=self.source[rows], name=self.name.take(integers(rows, pa.int64())), entry=entry)
 
 
 class Locator:
@@ -120,6 +125,16 @@ class Locator:
     ) -> None:
         self._sources, self._storage, self._cache, self._coco_ids = list(sources), storage, cache, coco_ids
         self._note = ""
+        self._pool = ThreadPoolExecutor(_LISTINGS, thread_name_prefix="svit-list")  # no thread is made before it lists
+        self._listings: dict[int, Future[pa.Table]] = {}
+
+    def begin(self) -> None:
+        """List the first place now, and those that are listed with it, while the caller does something else.
+
+        Only where a list comes over the network; a local one costs the processor, which the caller has use for.
+        """
+        if self._sources and _is_remote(self._sources[0]):
+            self._begin(0)
 
     def by_id(self, image_ids: Ids) -> Located:
         """Locate photos by Visual Genome id.
@@ -154,8 +169,8 @@ class Locator:
         """
         found = _Found(len(paths))
         found.wanted = np.array([path is not None for path in paths], dtype=bool)
-        text = pa.array(paths, pa.string())
-        is_vg, is_coco = (pc.starts_with(text, prefix).fill_null(False) for prefix in ("vg/", "coco/"))
+        text = strings(paths)
+        is_vg, is_coco = (booleans(pc.starts_with(text, prefix)) for prefix in ("vg/", "coco/"))
         vg_ids = np.where(is_vg, _numbers(text, _VG_NAME), -2)
         coco_ids = np.where(is_coco, _numbers(text, _COCO_NAME), -2)
 
@@ -185,8 +200,9 @@ class Locator:
             if source.kind == "template":
                 fill(source)
                 continue
+            self._begin(number)
             try:
-                listing = self._listing(number)
+                listing = self._listings.pop(number).result()
             except SvitError as error:
                 if not source.origin or (found.missing == found.wanted).all():
                     raise
@@ -205,13 +221,29 @@ class Locator:
             self._note = f"Which COCO photo is which cannot be told: {error}"
             return np.full(len(image_ids), -1, dtype=np.int64)
 
-    def _listing(self, number: int) -> pa.Table:
+    def _begin(self, number: int) -> None:
+        """Begin to list a place, and at the same time remote ones after it; the origin not before it is needed."""
+        for other in range(number, len(self._sources)):
+            source = self._sources[other]
+            together = _is_remote(source) and source.origin == self._sources[number].origin
+            if other not in self._listings and (other == number or together):
+                self._listings[other] = self._pool.submit(self._list, other)
+
+    def _list(self, number: int) -> pa.Table:
         source = self._sources[number]
+        url = source.urls[0]
         if source.kind == "folder":
-            return pa.table({"name": pa.array(self._storage.list(source.urls[0]) or [], pa.string())})
-        info = self._storage.stat(source.urls[0])
-        self._sources[number] = replace(source, fingerprint=info.fingerprint)
+            return table(name=strings(self._storage.list(url) or []))
+        if source.size is not None and _is_remote(source):
+            info = FileInfo(url, source.size, source.fingerprint)
+        else:
+            info = self._storage.stat(url)
+            self._sources[number] = replace(source, fingerprint=info.fingerprint)
         return read_directory(info, self._storage, self._cache)
+
+
+def _is_remote(source: ImageSource) -> bool:
+    return source.kind != "template" and "://" in source.urls[0]
 
 
 class _Found:
@@ -219,10 +251,10 @@ class _Found:
 
     def __init__(self, count: int) -> None:
         self.source_number = -1
-        self.listing: pa.Table = DIRECTORY.empty_table()
+        self.listing: pa.Table = table(name=strings([]))
         self.wanted = np.ones(count, dtype=bool)
         self._source = np.full(count, -1, dtype=np.int16)
-        self._names: list[pa.Array] = [pa.array([""], pa.string())]  # as Arrow: as Python strings they took 15 MB
+        self._names: list[pa.Array] = [strings([""])]  # as Arrow: as Python strings they took 15 MB
         self._name = np.zeros(count, dtype=np.int64)  # position in all of them
         self._entry = {name: np.zeros(count, dtype=np.int64) for name in DIRECTORY.names[1:]}
 
@@ -241,8 +273,8 @@ class _Found:
         self._note(hit, rows[at[hit]])
 
     def match_names(self, wanted: list[str | None], names: pa.Array) -> None:
-        at = pc.index_in(pa.array(wanted, pa.string()), value_set=names, skip_nulls=True)
-        rows = at.fill_null(-1).to_numpy(zero_copy_only=False)
+        at = pc.index_in(strings(wanted), value_set=names, skip_nulls=True)
+        rows = as_numpy(at)
         hit = self.missing & (rows >= 0)
         self._note(hit, rows[hit])
 
@@ -250,18 +282,18 @@ class _Found:
         hit = self.missing & possible
         self._source[hit] = self.source_number
         self._name[hit] = sum(map(len, self._names)) + np.flatnonzero(hit)
-        self._names.append(pa.array(names, pa.string()))
+        self._names.append(strings(names))
 
     def _note(self, hit: np.ndarray[Any, np.dtype[np.bool_]], rows: Ids) -> None:
-        entries = self.listing.take(pa.array(rows))
+        entries = self.listing.take(integers(rows, pa.int64()))
         self._source[hit] = self.source_number
         self._name[hit] = sum(map(len, self._names)) + np.arange(len(rows))
         self._names.append(entries["name"].combine_chunks())
         for name in set(entries.column_names) - {"name"}:
-            self._entry[name][hit] = entries[name].to_numpy()
+            self._entry[name][hit] = as_numpy(entries[name])
 
     def located(self, sources: tuple[ImageSource, ...], note: str) -> Located:
-        name = pa.concat_arrays(self._names).take(pa.array(self._name))
+        name = pa.concat_arrays(self._names).take(integers(self._name, pa.int64()))
         return Located(sources, self._source, name, self._entry, note)
 
 
@@ -270,7 +302,7 @@ def _numbers(names: pa.Array, pattern: str, source: ImageSource | None = None) -
     if source is not None and _OTHER_SETS.search(source.urls[0]):
         return np.full(len(names), -1, dtype=np.int64)
     ids = pc.struct_field(pc.extract_regex(names, pattern), "id")
-    return pc.cast(ids, pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return as_numpy(pc.cast(ids, pa.int64()))
 
 
 def _names_in(source: ImageSource, paths: list[str | None]) -> list[str | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,10 @@ def resolve(options: Options, storage: Storage, cache: Path) -> Resolved:
         SvitError: as in `sources.find_text`, `image_sources.find_image_sources` and `sources.read_holdout`.
     """
     parts = tuple(TASKS[name] for name in options.task.parts)
-    texts = find_text(options.task, parts, options.data_dir, storage)
-    holdout = options.holdout
-    return Resolved(
-        texts,
-        find_image_sources(options.images, options.data_dir, storage),
-        None if holdout is None else read_holdout(holdout, options.data_dir, storage, cache),
-    )
+    with ThreadPoolExecutor(2) as pool:  # all of it is waiting, where files are far away
+        sources = pool.submit(find_image_sources, options.images, options.data_dir, storage)
+        held = None
+        if options.holdout is not None:
+            held = pool.submit(read_holdout, options.holdout, options.data_dir, storage, cache)
+        texts = find_text(options.task, parts, options.data_dir, storage)
+    return Resolved(texts, sources.result(), None if held is None else held.result())

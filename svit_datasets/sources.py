@@ -16,6 +16,7 @@ import struct
 import tomllib
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,16 +36,19 @@ from svit_datasets.filters import parse_ids
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO, TypeVar
 
     import numpy as np
 
     from svit_datasets.storage import FileInfo, Storage
     from svit_datasets.tasks import Task
 
+    _Answer = TypeVar("_Answer")
+
 __all__ = [
     "HUB",
+    "ZIP_TAIL",
     "TextFile",
     "Upstream",
     "explain_damage",
@@ -60,6 +64,7 @@ __all__ = [
 HUB = "hf://datasets/BAAI/SVIT"
 _ENDINGS = (".zip", ".json", ".jsonl", ".json.gz")
 _FOLDERS = {"svit": ("data/", ""), "llava": ("format/llava-v1.5/", "")}
+ZIP_TAIL = 1 << 17  # bytes; an end record with the longest comment, and the directory of 1,000 photos
 _log = logging.getLogger(__name__)
 
 
@@ -137,9 +142,12 @@ def find_text(task: Task, parts: tuple[Task, ...], data_dir: str | None, storage
 
 def find_text_under(task: Task, parts: tuple[Task, ...], root: str, storage: Storage) -> tuple[TextFile, ...] | None:
     """Do what `find_text` does in one place only; None where it has no such file."""
-    found = [TextFile(info, part) for part in parts if (info := _find_one(part, root, storage)) is not None]
-    if parts and len(found) == len(parts):
-        return tuple(found)
+    if parts:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            infos = list(pool.map(lambda part: _find_one(part, root, storage), parts))
+        found = [TextFile(info, part) for info, part in zip(infos, parts, strict=True) if info is not None]
+        if len(found) == len(parts):
+            return tuple(found)
     info = _find_one(task, root, storage)
     return None if info is None else (TextFile(info, task),)
 
@@ -162,10 +170,14 @@ def find_file(names: list[str], root: str, storage: Storage) -> FileInfo | None:
     Raises:
         AccessDenied: none can be read, and at least one was refused: some servers refuse what is not there.
     """
+    return _first(names, root, storage.stat)
+
+
+def _first(names: list[str], root: str, ask: Callable[[str], _Answer]) -> _Answer | None:
     refused: AccessDenied | None = None
     for name in names:
         try:
-            return storage.stat(join_url(root, name))
+            return ask(join_url(root, name))
         except SourceNotFound:
             continue
         except AccessDenied as error:
@@ -186,7 +198,7 @@ def open_text(info: FileInfo, storage: Storage) -> Iterator[tuple[BinaryIO, str,
         SvitError: as in `Storage.open`.
     """
     name = info.url.rsplit("/", 1)[-1]
-    with storage.open(info.url) as raw:
+    with storage.open_found(info, tail=ZIP_TAIL if name.endswith(".zip") else 0) as raw:
         stream: Any
         total: int | None
         with explain_damage(info.url, raw):
@@ -275,9 +287,9 @@ def read_holdout(
         url = join_url(str(holdout), "")
         return parse_ids(storage.read(url).decode("utf-8", "replace"), url)
     names = ["test_image_ids.txt", "data/test_image_ids.txt"]
-    found = None if data_dir is None else find_file(names, data_dir, storage)
+    found = None if data_dir is None else _first(names, data_dir, lambda url: (storage.read(url), url))
     if found is not None:
-        return parse_ids(storage.read(found.url).decode("utf-8", "replace"), found.url)
+        return parse_ids(found[0].decode("utf-8", "replace"), found[1])
     published = upstream()["test_image_ids"]
     kept = cache / f"test_image_ids-{str(published.sha256)[:8]}.txt"
     if not kept.is_file():

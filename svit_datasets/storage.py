@@ -36,6 +36,7 @@ _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "cre
 _RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
 _RANGE_ATTEMPTS = 3  # at a range for which the whole file came
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
+_NEAR_THE_END = 1 << 18  # bytes; a read of a file with its directory last that stops so close to it takes the rest too
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +167,42 @@ class Storage:
         Raises:
             SvitError: as in `stat`; a read may raise as in `read`.
         """
+        here = _is_here(self._file_system(url)[0])
+        return self.open_found(FileInfo(url, 0, "") if here else self.stat(url))
+
+    def open_found(self, info: FileInfo, *, tail: int = 0) -> BinaryIO:
+        """Open a file that `stat` has told of: it is not asked again, and no other one is read in its place.
+
+        Args:
+            info: what `stat` told; a local file is opened as it is, and compared by nothing but `check`.
+            tail: bytes at the end of a remote file to read now, in one request, and to keep: for formats that have
+                their directory there, and come to it in small steps.
+
+        Raises:
+            SvitError: as in `stat`; a read may raise as in `read`.
+        """
+        url = info.url
         fs, path = self._file_system(url)
         if _is_here(fs):
             try:
                 return fs.open(path, "rb")  # type: ignore[no-any-return]
             except OSError as error:
                 raise as_svit_error(url, error) from error
-        info = self.stat(url)
-        read = partial(self._begin, info)
-        return io.BufferedReader(RangeFile(info.size, read), 1 << 17)
+        start = max(0, info.size - tail)
+        kept = self.read(url, start, info.size, info.fingerprint) if tail else b""
+        return io.BufferedReader(RangeFile(info.size, partial(self._begin, info, start, kept)), 1 << 17)
+
+    def check(self, info: FileInfo) -> None:
+        """Raise if a file that was opened and read is another one by now; asks nothing where every read compared it.
+
+        Raises:
+            SourceChanged: it is another one.
+            SvitError: as in `stat`.
+        """
+        if info.fingerprint and _is_http(self._file_system(info.url)[0]):
+            return
+        if (now := self.stat(info.url)) != info:
+            raise changed(info.url, info.fingerprint, now.fingerprint)
 
     # How a request is made ------------------------------------------------------------------------------------------
 
@@ -278,7 +306,14 @@ class Storage:
             await asyncio.sleep(max(pause, after))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _begin(self, info: FileInfo, start: int, stop: int) -> Future[bytes]:
+    def _begin(self, info: FileInfo, kept_from: int, kept: bytes, start: int, stop: int) -> Future[bytes]:
+        """Begin to read a part of an opened file, or more of it; of what is kept, nothing is asked again."""
+        if kept and start >= kept_from:
+            done: Future[bytes] = Future()
+            done.set_result(kept[start - kept_from :])
+            return done
+        if kept and info.size - stop <= _NEAR_THE_END:
+            stop = info.size
         return self._submit(self._fetch(ByteRange(info.url, start, stop, info.fingerprint)))
 
     def _submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:

@@ -22,12 +22,12 @@ import pyarrow.ipc
 from tqdm.auto import tqdm
 
 from svit_datasets.cache import build_once
+from svit_datasets.columns import integers, strings, table
 from svit_datasets.errors import CorruptFile, TooManyFailures
 from svit_datasets.filters import is_message_empty
 from svit_datasets.records import Defect, Dialogue, Record, read_records
 from svit_datasets.sources import open_text
 from svit_datasets.tasks import infer_tasks
-from svit_datasets.transport import changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,11 +91,11 @@ class Store:
             rows: 0-based positions, int64, in any order.
         """
         batches, at = np.unique(rows // BATCH, return_inverse=True)
-        table = pa.Table.from_batches(
+        text = pa.Table.from_batches(
             [_read_batch(str(self.folder), int(batch)) for batch in batches],
             schema=_reader(str(self.folder), os.getpid()).schema,
         )
-        return table.take(pa.array(at * BATCH + rows % BATCH))
+        return text.take(integers(at * BATCH + rows % BATCH, pa.int64()))
 
 
 @lru_cache(maxsize=4)
@@ -144,18 +144,17 @@ def _build(folder: Path, file: TextFile, storage: Storage) -> None:
             index.append(entry)
     if not index:
         index = [to_batch([], [])[1]]
-    table = pa.concat_tables(index).combine_chunks()
+    whole = pa.concat_tables(index).combine_chunks()
     pa.default_memory_pool().release_unused()
-    with pa.OSFile(str(folder / "index.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    _check(folder, len(table))
-    if (now := storage.stat(file.info.url)) != file.info:
-        raise changed(file.info.url, file.info.fingerprint, now.fingerprint)
+    with pa.OSFile(str(folder / "index.arrow"), "wb") as sink, pa.ipc.new_file(sink, whole.schema) as writer:
+        writer.write_table(whole)
+    _check(folder, len(whole))
+    storage.check(file.info)
     manifest = {
         "format": FORMAT,
         "config": file.task.name,
         "source": asdict(file.info),
-        "rows": len(table),
+        "rows": len(whole),
         "defects": [asdict(defect) for defect in tally.defects],
         "message_is_empty": tally.message_is_empty,
     }
@@ -213,31 +212,33 @@ def _svit_batch(records: list[Record], tasks: list[str]) -> tuple[pa.RecordBatch
     topics = [topic for record in records for topic in record.topics]
     blocks = [len(record.sizes) for record in records]
     messages = _messages([text for record in records for text in record.texts], sizes)
-    task = pa.array(tasks, pa.string()) if tasks else pa.nulls(len(sizes), pa.string())
-    block = pa.StructArray.from_arrays([pa.array(topics, pa.string()), task, messages], fields=list(BLOCK))
-    image_ids = pa.array([record.image_id for record in records], pa.int64())
-    index = pa.table({"image_id": image_ids, "blocks": pa.array(blocks, pa.int32())})
-    return pa.record_batch([image_ids, pa.ListArray.from_arrays(_offsets(blocks), block)], schema=_SVIT), index
+    task = strings(tasks) if tasks else pa.nulls(len(sizes), pa.string())
+    block = pa.StructArray.from_arrays([strings(topics), task, messages], fields=list(BLOCK))
+    image_ids = integers([record.image_id for record in records], pa.int64())
+    index = table(image_id=image_ids, blocks=integers(blocks, pa.int32()))
+    return pa.RecordBatch.from_arrays(
+        [image_ids, pa.ListArray.from_arrays(_offsets(blocks), block)], schema=_SVIT
+    ), index
 
 
 def _llava_batch(dialogues: list[Dialogue], tasks: list[str]) -> tuple[pa.RecordBatch, pa.Table]:
     del tasks
-    paths = pa.array([dialogue.image_path for dialogue in dialogues], pa.string())
+    paths = strings([dialogue.image_path for dialogue in dialogues])
     messages = _messages(
         [text for dialogue in dialogues for text in dialogue.texts], [len(dialogue.texts) for dialogue in dialogues]
     )
-    ids = pa.array([dialogue.id for dialogue in dialogues], pa.string())
-    return pa.record_batch([ids, paths, messages], schema=_LLAVA), pa.table({"image_path": paths})
+    ids = strings([dialogue.id for dialogue in dialogues])
+    return pa.RecordBatch.from_arrays([ids, paths, messages], schema=_LLAVA), table(image_path=paths)
 
 
 def _messages(texts: list[str], sizes: list[int]) -> pa.ListArray:
-    roles = pa.array(["user", "assistant"] * (len(texts) // 2), pa.string())  # every size is even
-    message = pa.StructArray.from_arrays([roles, pa.array(texts, pa.string())], fields=list(MESSAGES.value_type))
+    roles = strings(["user", "assistant"] * (len(texts) // 2))  # every size is even
+    message = pa.StructArray.from_arrays([roles, strings(texts)], fields=list(MESSAGES.value_type))
     return pa.ListArray.from_arrays(_offsets(sizes), message)
 
 
 def _offsets(sizes: list[int]) -> pa.Array:
-    return pa.array(np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int32))
+    return integers(np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]), pa.int32())
 
 
 def _progress(stream: BinaryIO, label: str, total: int | None) -> Any:

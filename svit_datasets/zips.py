@@ -1,7 +1,7 @@
 """A zip of photos in, where each member's bytes lie out; and back from such bytes to the member's content.
 
-The directory is read once, in a few range requests, and kept as a small sidecar in the cache. After that a photo is one
-byte range, and neighbours share one. Names are not interpreted here.
+The directory is read once, in one or two range requests, and kept as a small sidecar in the cache. After that a photo
+is one byte range, and neighbours share one. Names are not interpreted here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
 from svit_datasets.cache import write_atomically
+from svit_datasets.columns import flags, integers, strings
 from svit_datasets.errors import CorruptFile
-from svit_datasets.sources import explain_damage
+from svit_datasets.sources import ZIP_TAIL, explain_damage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,7 @@ def read_directory(info: FileInfo, storage: Storage, cache: Path) -> pa.Table:
 
     Raises:
         CorruptFile: it is no zip, is cut off, or is encrypted.
+        SourceChanged: it is another file than ``info`` tells of.
         SvitError: as in `Storage.open`.
     """
     key = hashlib.sha256(f"{_FORMAT}\0{info.url}\0{info.size}\0{info.fingerprint}".encode()).hexdigest()[:16]
@@ -64,27 +65,25 @@ def read_directory(info: FileInfo, storage: Storage, cache: Path) -> pa.Table:
 
 
 def _parse_directory(info: FileInfo, storage: Storage) -> pa.Table:
-    with storage.open(info.url) as raw, explain_damage(f"{info.url} ({info.size:,} bytes)", raw):
+    with storage.open_found(info, tail=ZIP_TAIL) as raw, explain_damage(f"{info.url} ({info.size:,} bytes)", raw):
         archive = zipfile.ZipFile(raw)
         members = sorted(archive.infolist(), key=lambda member: member.header_offset)
         starts = [member.header_offset for member in members]
         end = archive.start_dir
+    storage.check(info)
     encrypted = next((member for member in members if member.flag_bits & 1), None)
     if encrypted is not None:
         raise CorruptFile(f"{info.url}: {encrypted.filename} is encrypted. Give a zip without a password.")
-    table = pa.table(
-        {
-            "name": [member.filename for member in members],
-            "start": starts,
-            "stop": [*starts[1:], end][: len(starts)],
-            "size": [member.compress_size for member in members],
-            "method": [member.compress_type for member in members],
-            "crc": [member.CRC for member in members],
-        },
-        schema=DIRECTORY,
-    )
-    is_file = np.array([not member.is_dir() for member in members], dtype=bool)
-    return table.filter(pa.array(is_file))
+    columns = {
+        "start": starts,
+        "stop": [*starts[1:], end][: len(starts)],
+        "size": [member.compress_size for member in members],
+        "method": [member.compress_type for member in members],
+        "crc": [member.CRC for member in members],
+    }
+    arrays = [integers(values, DIRECTORY.field(name).type) for name, values in columns.items()]
+    found = pa.Table.from_arrays([strings([member.filename for member in members]), *arrays], schema=DIRECTORY)
+    return found.filter(flags([not member.is_dir() for member in members]))
 
 
 def unpack(data: memoryview[Any], size: int, method: int, crc: int, *, verify: bool = True) -> bytes:

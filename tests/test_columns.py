@@ -46,7 +46,10 @@ def test_nulls_parts_and_chunks(chunks, kind, start):
 def test_truth(values, start):
     plain = [bool(value) for value in values]
     assert flags(plain).equals(pa.array(plain, pa.bool_()))
-    assert booleans(pa.array(values, pa.bool_()).slice(start)).tolist() == plain[start:]
+    column = pa.array(values, pa.bool_()).slice(start)
+    assert booleans(column).tolist() == plain[start:]
+    chunks = pa.chunked_array([column.slice(at, 3) for at in range(0, len(column), 3)], pa.bool_())
+    assert booleans(chunks).tolist() == plain[start:]
 
 
 def test_a_table():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.servers import FileServer
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("parquet") / "sample", 40)
+    return write_corpus(tmp_path_factory.mktemp("parquet") / "sample", 16)
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +213,9 @@ def test_a_row_group_at_a_time_is_in_memory(large, tmp_path):
 
 
 @pytest.fixture
-def spoilt(tmp_path):
-    """A corpus of 40 with one photo cut in half, and one that is not there."""
-    root = write_corpus(tmp_path / "spoilt", 40)
+def spoilt(corpus, tmp_path):
+    """The corpus with one photo cut in half, and one that is not there."""
+    root = shutil.copytree(corpus, tmp_path / "spoilt")
     path = root / "raw/images.zip"
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}

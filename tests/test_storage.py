@@ -276,8 +276,13 @@ class TestHttpFaults:
         http_server.faults.add(Fault("no_range", times=None))
         with pytest.raises(RangeNotSupported, match=r"data\.bin.*Range"):
             storage.read(url, 10, 20)
-        assert len(http_server.log.requests) == 1
+        assert len(http_server.log.requests) == 3
         assert storage.read(url) == DATA
+
+    def test_a_server_that_forgets_a_range_is_asked_again(self, http_server, storage, url):
+        http_server.faults.add(Fault("no_range", times=2))
+        assert storage.read(url, 10, 20) == DATA[10:20]
+        assert [line.status for line in http_server.log.requests] == [200, 200, 206]
 
     def test_a_server_without_ranges_is_told_even_by_a_range_of_the_whole(self, http_server, storage, url):
         http_server.faults.add(Fault("no_range", times=None))
@@ -355,6 +360,41 @@ class TestHttpFaults:
             file.seek(-22, 2)
             assert file.read() == DATA[-22:]
         assert [line.range for line in http_server.log.requests] == ["bytes=0-0", f"bytes={SIZE - 22}-{SIZE - 1}"]
+
+    def test_a_file_that_was_found_is_not_asked_again(self, http_server, storage, url):
+        info = storage.stat(url)
+        http_server.log.reset()
+        with storage.open_found(info, tail=1_000) as file:
+            for at in (22, 42, 1_000):
+                file.seek(-at, 2)
+                assert file.read(10) == DATA[SIZE - at : SIZE - at + 10]
+        storage.check(info)
+        assert [line.range for line in http_server.log.requests] == [f"bytes={SIZE - 1_000}-{SIZE - 1}"]
+
+    @pytest.mark.parametrize("tail", [1, 1_000, SIZE, 2 * SIZE])
+    def test_a_tail_changes_nothing_of_what_is_read(self, storage, url, tail):
+        with storage.open_found(storage.stat(url), tail=tail) as file:
+            assert file.read() == DATA
+            for at in (0, SIZE // 2, SIZE - 1_001, SIZE - 1_000, SIZE - 1):
+                file.seek(at)
+                assert file.read(1_500) == DATA[at : at + 1_500]
+
+    def test_another_file_is_not_read_in_the_place_of_one_that_was_found(self, http_server, storage, url):
+        info = storage.stat(url)
+        http_server.put("data.bin", OTHER)
+        with storage.open_found(info) as file, pytest.raises(SourceChanged):
+            file.read(1)
+        with pytest.raises(SourceChanged):
+            storage.open_found(info, tail=10)
+
+    def test_a_local_file_is_compared_when_it_was_read(self, tmp_path, storage):
+        path = tmp_path / "a"
+        path.write_bytes(b"abc")
+        info = storage.stat(str(path))
+        storage.check(info)
+        path.write_bytes(b"abcd")
+        with pytest.raises(SourceChanged, match="changed while it was read"):
+            storage.check(info)
 
 
 def test_unknown_protocol():

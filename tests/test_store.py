@@ -256,7 +256,7 @@ class TestDamage:
 
 
 class TestSeveralProcesses:
-    """The server holds the third request for the text back, so that a build is caught in its middle."""
+    """The server holds the second request for the text back, so that a build is caught in its middle."""
 
     @pytest.fixture
     def file(self, http_server):
@@ -277,7 +277,7 @@ class TestSeveralProcesses:
         open_store(file, Storage(), tmp_path / "alone")
         alone = len(http_server.log.requests)
         http_server.log.reset()
-        http_server.faults.add(Fault("slow", after=2, seconds=0.5))
+        http_server.faults.add(Fault("slow", after=1, seconds=0.5))
 
         def work():
             open_store(file, Storage(), tmp_path / "cache")
@@ -290,7 +290,7 @@ class TestSeveralProcesses:
         assert len(left_in(tmp_path / "cache" / "text")) == 1
 
     def test_a_kill_in_the_middle_of_a_build(self, tmp_path, http_server, file):
-        http_server.faults.add(Fault("stall", after=2, keep=1_000))
+        http_server.faults.add(Fault("stall", after=1, keep=1_000))
         with forked(lambda: open_store(file, Storage(), tmp_path)) as child:
             self.wait_for(lambda: http_server.faults.fired)
             (half,) = (tmp_path / "text").glob("*.building-*")
@@ -303,7 +303,7 @@ class TestSeveralProcesses:
         assert rows_of(store, [999])[0]["image_id"] == 1_000
 
     def test_a_refusal_in_the_middle_of_a_build(self, tmp_path, http_server, file):
-        http_server.faults.add(Fault("status", code=403, after=2, times=None))
+        http_server.faults.add(Fault("status", code=403, after=1, times=None))
         with pytest.raises(AccessDenied, match=r"a\.json"):
             open_store(file, Storage(), tmp_path)
         assert left_in(tmp_path / "text") == []

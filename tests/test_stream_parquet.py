@@ -80,9 +80,9 @@ def watched(reader, **options):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """(raw files, published): every configuration and split, 36 photos, a few answers that say they are empty."""
+    """(raw files, published): every configuration and split, 16 photos, a few answers that say they are empty."""
     root = tmp_path_factory.mktemp("small")
-    raw = write_corpus(root / "raw", 36)
+    raw = write_corpus(root / "raw", 16)
     for name in TASKS:
         write_config(name, root / "svit", data_dir=raw, cache_dir=root / "cache")
     write_manifest(root / "svit")
@@ -233,7 +233,7 @@ def test_a_resume_reads_at_most_one_span_again(make, order):
     whole = watched(make(order=order))
     expected = keys(whole)
     total = whole._work.storage.bytes
-    for stop in range(0, len(expected), 13):
+    for stop in range(0, len(expected), 27):
         reader = make(order=order)
         iterator = iter(reader)
         head = keys(islice(iterator, stop))
@@ -662,10 +662,9 @@ def test_the_same_decision_may_be_said_again(small, large, tmp_path, make):
 
 
 @pytest.fixture(scope="module")
-def incomplete(tmp_path_factory):
+def incomplete(small, tmp_path_factory):
     """A folder built under on_missing_image="null" from photos of which three are nowhere; (folder, their ids)."""
-    root = tmp_path_factory.mktemp("incomplete")
-    raw = write_corpus(root / "raw", 36)
+    root, raw = tmp_path_factory.mktemp("incomplete"), small[0]
     photos = root / "photos"
     for name in ("images.zip", "images2.zip"):
         with zipfile.ZipFile(raw / "raw" / name) as archive:

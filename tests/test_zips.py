@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from svit_datasets.errors import CorruptFile, SvitError
+from svit_datasets.errors import CorruptFile, SourceChanged, SvitError
 from svit_datasets.storage import Storage
 from svit_datasets.zips import read_directory, unpack
 from tests.servers import Fault
@@ -122,7 +122,7 @@ class TestTheSidecar:
         storage = Storage()
         info = storage.stat(url)
         first = read_directory(info, storage, tmp_path)
-        assert len(http_server.log.requests) <= 5
+        assert [line.range for line in http_server.log.requests] == ["bytes=0-0", f"bytes=0-{info.size - 1}"]
         http_server.log.reset()
         assert read_directory(info, Storage(), tmp_path).equals(first)
         assert http_server.log.requests == []
@@ -132,7 +132,31 @@ class TestTheSidecar:
         url = http_server.put("images.zip", stored(photos))
         table = read_directory(Storage().stat(url), Storage(), tmp_path)
         assert len(table) == 40
+        assert len(http_server.log.requests) == 2
         assert http_server.log.body_bytes < 600_000
+
+    @pytest.mark.parametrize("force_zip64", [False, True])
+    def test_a_large_directory_costs_one_request_more(self, tmp_path, http_server, force_zip64):
+        """The real one has 4.5 MB; its end is read first, and tells where it begins."""
+        many = {f"VG_100K/{'0' * 200}{number}.jpg": b"%d" % number for number in range(3_000)}
+        data = stored(many, force_zip64=force_zip64)
+        info = Storage().stat(http_server.put("images.zip", data))
+        table = read_directory(info, Storage(), tmp_path)
+        assert len(http_server.log.requests) == 3
+        assert http_server.log.body_bytes < len(data)
+        assert contents(data, table) == many
+
+    @pytest.mark.parametrize("comment", [0, 1, 65_535 - 22, 65_535])
+    @pytest.mark.parametrize("padding", [0, 60_000, 200_000])
+    def test_the_end_is_found_before_any_comment_in_a_zip_of_any_size(self, tmp_path, http_server, comment, padding):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("1.jpg", bytes(padding))
+            archive.comment = b"c" * comment
+        url = http_server.put("images.zip", packed.getvalue())
+        table = read_directory(Storage().stat(url), Storage(), tmp_path)
+        assert contents(packed.getvalue(), table) == {"1.jpg": bytes(padding)}
+        assert len(http_server.log.requests) == 2
 
     def test_a_changed_zip_is_read_again(self, tmp_path, http_server, url):
         read_directory(Storage().stat(url), Storage(), tmp_path)
@@ -147,17 +171,32 @@ class TestTheSidecar:
 
     def test_a_server_that_fails_is_not_a_broken_zip(self, tmp_path, http_server, url):
         """zipfile takes any OSError for a broken zip, and our errors are OSErrors too."""
-        info = Storage().stat(url)
-        for code, error in ((403, "AccessDenied"), (500, "SourceUnreachable"), (404, "SourceNotFound")):
+        many = {f"VG_100K/{'0' * 200}{number}.jpg": b"" for number in range(1_000)}
+        infos = [Storage().stat(url), Storage().stat(http_server.put("many/images.zip", stored(many)))]
+        for requests, info in enumerate(infos):  # before the last: the end of the second is read, its directory is not
+            for code, error in ((403, "AccessDenied"), (500, "SourceUnreachable"), (404, "SourceNotFound")):
+                http_server.faults.clear()
+                http_server.faults.add(Fault("status", code=code, after=requests, times=None))
+                with pytest.raises(SvitError) as caught:
+                    read_directory(info, Storage(attempts=2, backoff=0.01), tmp_path)
+                assert type(caught.value).__name__ == error
             http_server.faults.clear()
-            http_server.faults.add(Fault("status", code=code, after=1, times=None))
-            with pytest.raises(SvitError) as caught:
-                read_directory(info, Storage(attempts=2, backoff=0.01), tmp_path)
-            assert type(caught.value).__name__ == error
-        http_server.faults.clear()
-        http_server.faults.add(Fault("changed_etag", after=1, times=None))
-        with pytest.raises(SvitError, match="changed while it was read"):
-            read_directory(info, Storage(), tmp_path)
+            http_server.faults.add(Fault("changed_etag", after=requests, times=None))
+            with pytest.raises(SvitError, match="changed while it was read"):
+                read_directory(info, Storage(), tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_zip_that_changed_since_it_was_looked_at_leaves_no_directory(self, tmp_path, http_server, url):
+        """Its directory would be kept under the name of the one before."""
+        path = tmp_path / "images.zip"
+        path.write_bytes(KINDS["stored"])
+        infos = [Storage().stat(url), Storage().stat(str(path))]
+        http_server.put("images.zip", KINDS["folders"])
+        path.write_bytes(KINDS["folders"])
+        for info in infos:
+            with pytest.raises(SourceChanged, match=r"images\.zip changed while it was read"):
+                read_directory(info, Storage(), tmp_path / "cache")
+        assert not (tmp_path / "cache").exists()
 
 
 class TestDamage:
@@ -203,6 +242,15 @@ class TestUnpack:
     def test_a_member(self):
         assert unpack(memoryview(self.HEAD + b"abc" + b"next"), 3, 0, zlib.crc32(b"abc")) == b"abc"
 
+    @pytest.mark.parametrize("method", [0, 8])
+    def test_unverified_other_bytes_of_the_right_length_pass(self, method):
+        content = b"abd" if method == 0 else zlib.compress(b"abd", wbits=-15)
+        data = memoryview(self.HEAD + content)
+        assert unpack(data, len(content), method, zlib.crc32(b"abc"), verify=False) == b"abd"
+        with pytest.raises(CorruptFile, match="CRC-32"):
+            unpack(data, len(content), method, zlib.crc32(b"abc"))
+
+    @pytest.mark.parametrize("verify", [True, False])
     @pytest.mark.parametrize(
         ("data", "size", "method", "message"),
         [
@@ -210,12 +258,11 @@ class TestUnpack:
             (b"", 3, 0, "breaks off inside a local header"),
             (b"\xff\xd8" + b"\0" * 40, 3, 0, r"no local header stands there, but b'\\xff\\xd8"),
             (HEAD + b"ab", 3, 0, "2 of 3 bytes are there"),
-            (HEAD + b"abd", 3, 0, "CRC-32"),
             (HEAD + b"\xff\xff\xff", 3, 8, "cannot be inflated"),
             (HEAD + zlib.compress(b"abc", wbits=-15)[:-1], 4, 8, "cannot be inflated"),
             (HEAD + b"abc", 3, 99, "compression method 99 is not supported"),
         ],
     )
-    def test_what_is_not_that_member(self, data, size, method, message):
+    def test_what_is_not_that_member(self, data, size, method, message, verify):
         with pytest.raises(CorruptFile, match=message):
-            unpack(memoryview(data), size, method, zlib.crc32(b"abc"))
+            unpack(memoryview(data), size, method, zlib.crc32(b"abc"), verify=verify)
