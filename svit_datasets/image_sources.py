@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svit_datasets.errors import AccessDenied, OptionError, SourceNotFound
-from svit_datasets.images import ImageSource
+from svit_datasets.located import ImageSource
 from svit_datasets.sources import find_file, join_url, upstream
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 
 from svit_datasets.columns import as_numpy, booleans, integers, strings, table
 from svit_datasets.errors import SvitError
-from svit_datasets.storage import ByteRange, FileInfo
+from svit_datasets.located import Ids, ImageSource, Located
+from svit_datasets.storage import FileInfo
 from svit_datasets.zips import DIRECTORY, read_directory
 
 if TYPE_CHECKING:
@@ -28,85 +29,13 @@ if TYPE_CHECKING:
 
     from svit_datasets.storage import Storage
 
-__all__ = ["ImageSource", "Located", "Locator", "vg_folder"]
+__all__ = ["Locator"]
 
-Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-_STRAYS = frozenset({209, 231, 238, 247, 257, 268, 276, 277, 280, 298, 1988, 1990, 2187, 2194, 2579})
 # Sets whose numbers are no Visual Genome ids to us: their folders and zips, not what a user keeps below such a name.
 _OTHER_SETS = re.compile(r"/(?:(?:gqa|ocr_vqa)(?:/images)?|textvqa(?:/train_images)?)(?:/[^/]+\.zip)?$")
 _LISTINGS = 8  # places that are listed at a time
 _VG_NAME = r"(?:^|/)(?P<id>[1-9]\d{0,6})\.(?:jpg|jpeg|png)$"
 _COCO_NAME = r"(?:^|/)(?:COCO_(?:train|val)2014_)?(?P<id>\d{12})\.jpg$"
-
-
-def vg_folder(image_id: int) -> Literal["VG_100K", "VG_100K_2"]:
-    """Return the folder of Visual Genome's distribution that holds a photo; right for all 108,077 (measured)."""
-    return "VG_100K" if 2 <= image_id <= 50 or 61511 <= image_id <= 2377380 or image_id in _STRAYS else "VG_100K_2"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSource:
-    """One place with photos."""
-
-    kind: Literal["folder", "zip", "template"]
-    urls: tuple[str, ...]  # of the folder or the zip; of a template all places to try, each to be filled in
-    fingerprint: str = ""  # of a zip, or of a folder's listing
-    size: int | None = None  # bytes, of a zip that was looked at when it was found: it is not asked again
-    local: bool = False  # its photos are files of this machine, which can be referenced by path
-    origin: bool = False  # asked only because nothing of the user's had the photo
-
-    @property
-    def by(self) -> str:
-        """What a template is filled in with."""
-        return next(key for key in ("image_id", "coco_id", "path") if f"{{{key}}}" in self.urls[0])
-
-    def filled_in(self, name: str) -> tuple[str, ...]:
-        """Return the URLs a template stands for; both folders of Visual Genome where it names one."""
-        urls: list[str] = []
-        for url in self.urls:
-            folders = ["VG_100K", "VG_100K_2"] if "{folder}" in url else [""]
-            if folders[1:] and vg_folder(int(name)) == "VG_100K_2":
-                folders.reverse()
-            urls.extend(url.replace("{folder}", folder).replace(f"{{{self.by}}}", name) for folder in folders)
-        return tuple(urls)
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where n photos are, as columns: small to pickle, quick to slice."""
-
-    sources: tuple[ImageSource, ...]
-    source: np.ndarray[Any, np.dtype[np.int16]]  # (n,) position in sources; -1: nowhere
-    name: pa.StringArray  # (n,) a folder's file, a zip's member, what a template is filled in with; "" where nowhere
-    entry: dict[str, Ids]  # (n,) each: start, stop, size, method, crc of zips.DIRECTORY; 0 for what is no zip's member
-    note: str = ""  # why a place could not be asked
-
-    def __len__(self) -> int:
-        """Return the number of photos asked for, found or not."""
-        return len(self.source)
-
-    def byte_range(self, index: int) -> ByteRange:
-        """Return what to read for photo ``index``, which must have been found."""
-        source, name = self.sources[self.source[index]], self.name[index].as_py()
-        if source.kind == "folder":
-            return ByteRange(f"{source.urls[0]}/{name}")
-        if source.kind == "template":
-            urls = source.filled_in(name)
-            return ByteRange(urls[0], alternates=urls[1:])
-        start, stop = int(self.entry["start"][index]), int(self.entry["stop"][index])
-        return ByteRange(source.urls[0], start, stop, source.fingerprint)
-
-    def label(self, index: int) -> str:
-        """Return what errors call photo ``index``."""
-        source = self.sources[self.source[index]]
-        url = self.byte_range(index).url
-        return f"{url}::{self.name[index].as_py()}" if source.kind == "zip" else url
-
-    def take(self, rows: Ids) -> Located:
-        """Return the same for some of the photos, in the order asked for."""
-        entry = {name: column[rows] for name, column in self.entry.items()}
-        return replace(self, source=self.source[rows], name=self.name.take(integers(rows, pa.int64())), entry=entry)
 
 
 class Locator:

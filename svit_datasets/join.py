@@ -21,7 +21,7 @@ from svit_datasets.zips import DIRECTORY, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from svit_datasets.images import Located
+    from svit_datasets.located import Located
     from svit_datasets.photos import Photo
     from svit_datasets.plan import Plan
     from svit_datasets.report import Tally

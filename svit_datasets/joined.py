@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Joined"]
 
 _EVERYTHING = 1 << 62  # images a window: each plan handed to the join is one
+_MANY = 256  # rows of a window; for fewer, what they leave in the pool is soon used again
 _TEXTS = 8  # rows whose text becomes Python values at a time: more would live long enough to cost garbage collections
 
 
@@ -92,7 +93,8 @@ class Joined:
         columns, owner = text_columns(window.plan, self.task, self.rows)
         if not self.task.parts:
             columns.pop("task", None)
-        pa.default_memory_pool().release_unused()  # of a window of 32 MB, 40 MB of batches that its text was taken from
+        if len(owner) >= _MANY:
+            pa.default_memory_pool().release_unused()  # 40 MB of batches that a window's text was taken from
         texts: dict[str, list[Any]] = {}
         sizes = np.bincount(owner, minlength=len(window.plan))
         numbers = np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]

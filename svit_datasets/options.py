@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from svit_datasets.filters import ImageIds
-    from svit_datasets.images import ImageSource
+    from svit_datasets.located import ImageSource
     from svit_datasets.sources import TextFile
     from svit_datasets.storage import Storage
     from svit_datasets.tasks import Task

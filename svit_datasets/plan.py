@@ -15,13 +15,14 @@ import numpy as np
 
 from svit_datasets.columns import as_numpy
 from svit_datasets.errors import BadRecord, ImageNotFound
-from svit_datasets.images import vg_folder
+from svit_datasets.located import vg_folder
 from svit_datasets.report import MAX_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from svit_datasets.images import Located, Locator
+    from svit_datasets.images import Locator
+    from svit_datasets.located import Located
     from svit_datasets.options import Options
     from svit_datasets.records import Defect
     from svit_datasets.store import Store

@@ -1,4 +1,17 @@
-"""Small chat templates, each written for one behaviour that real ones have; none is a real one."""
+"""Small chat templates, each written for one behaviour that real ones have; none is a real one.
+
+Tests name the traps that they are about by these numbers:
+
+1 most templates have no {% generation %} tags; 2 tags enclose more or less than the answer; 3 a list of parts is printed
+as Python prints it; 4 an image is dropped, doubled or moved; 5 nobody knows the image token; 6 an image token or control
+token is quoted in a text; 7 Arrow's None keys look like images; 8 some want parts in every turn; 9 system text is refused
+or dropped; 10 turns must alternate; 11 thoughts are added or taken away; 12 a chat of n turns does not begin like one of
+n + 1; 13 blanks are trimmed; 14 BOS comes never, once or twice; 15 nothing ends a turn, or the last one ends otherwise;
+16 the date is in it; 17 a base model has no template; 18 template and tokenizer do not belong together; 19 truncation cuts
+a round or an image; 20 a text forges control tokens; 21 a template is hostile; 22 apply_chat_template changes between
+versions of transformers; 23 image tokens are in the labels; 24 a tokenizer has several templates; 25 a template wants
+tools, functions or documents; 26 an answer is empty; 27 a renderer must pickle and hash alike everywhere.
+"""
 
 # ruff: noqa: E501 - where a template breaks its lines is part of it
 

@@ -121,6 +121,7 @@ def shared(kind):
 
 
 def test_bos_comes_once_whoever_writes_it():
+    """Trap 14."""
     bos = trained("byte_bpe").token_to_id("<s>")
     plain = chat(*TWO)
     out = encode(plain, encoder_of("byte_bpe"))
@@ -179,6 +180,7 @@ def test_scope_template_is_what_generation_tags_enclose():
 
 
 def test_images_are_never_learned():
+    """Trap 23."""
     rendered = chat(("user", "Two?"), ("assistant+image", "Yes."))
     (image,) = rendered.images
     inside = Rendered(

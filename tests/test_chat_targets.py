@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast, ProcessorMixin
 
-from svit_datasets.chat import presets
+from svit_datasets.chat import ChatRenderer, presets
 from svit_datasets.chat.encoders import FastEncoder, TiktokenEncoder
 from svit_datasets.chat.slow import CallableEncoder, SlowEncoder
 from svit_datasets.chat.targets import resolve
@@ -52,6 +52,15 @@ def test_a_fast_tokenizer():
     assert (target.image_token, target.processor, target.native) == ("<image>", None, None)
     rendered = chat(("user", "Two?"), ("assistant", "Yes."))
     assert target.encoder.encode(rendered.text, ())[0] == tokenizer.encode(rendered.text, add_special_tokens=False)
+
+
+def test_a_tokenizers_own_way_to_render_is_never_called(monkeypatch):
+    """Trap 22: what it returns, and in which form, changed from version to version."""
+    tokenizer = fast(TEMPLATE)
+    monkeypatch.setattr(type(tokenizer), "apply_chat_template", None)
+    renderer = ChatRenderer(tokenizer, image="none")
+    row = {"messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Two."}]}
+    assert sum(renderer.encode(row)["assistant_mask"])
 
 
 def test_a_call_of_the_users_tokenizer_does_not_change_what_comes():
@@ -126,6 +135,7 @@ def test_a_tokenizers_own_special_tokens_go_before_a_presets():
 
 
 def test_of_several_templates_default_is_taken_and_others_by_name_only():
+    """Trap 24."""
     several = {"default": TEMPLATE, "tool_use": TOOLS, "rag": "{{ documents }}" + TEMPLATE}
     assert resolve(fast(several)).source == TEMPLATE
     assert resolve(fast(several), template="tool_use").source == TOOLS
@@ -139,6 +149,7 @@ def test_of_several_templates_default_is_taken_and_others_by_name_only():
 
 
 def test_a_base_model_is_told_of_the_presets():
+    """Trap 17."""
     with pytest.raises(TemplateError, match=r"base models have none.*vicuna_v1.*chatml"):
         resolve(fast())
 

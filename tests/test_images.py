@@ -13,7 +13,8 @@ import pytest
 
 from svit_datasets.errors import AccessDenied, CorruptFile, OptionError, SourceNotFound, SvitError
 from svit_datasets.image_sources import find_image_sources
-from svit_datasets.images import ImageSource, Locator, vg_folder
+from svit_datasets.images import Locator
+from svit_datasets.located import ImageSource, vg_folder
 from svit_datasets.storage import Storage
 from svit_datasets.vg import CocoIds
 from svit_datasets.zips import unpack

@@ -16,8 +16,9 @@ from PIL import Image
 
 from svit_datasets.errors import BadImage, ImageNotFound, SourceChanged, SourceUnreachable, TooManyFailures
 from svit_datasets.image_sources import find_image_sources
-from svit_datasets.images import Locator, vg_folder
+from svit_datasets.images import Locator
 from svit_datasets.join import WINDOW, read_windows
+from svit_datasets.located import vg_folder
 from svit_datasets.options import Options
 from svit_datasets.order import sequence
 from svit_datasets.plan import plan_dialogues, plan_images

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from svit_datasets.errors import BadRecord, ImageNotFound
 from svit_datasets.image_sources import find_image_sources
-from svit_datasets.images import ImageSource, Located, Locator
+from svit_datasets.images import Locator
+from svit_datasets.located import ImageSource, Located
 from svit_datasets.options import Options
 from svit_datasets.plan import Plan, plan_dialogues, plan_images
 from svit_datasets.sources import TextFile

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from svit_datasets import last_report, load_dataset
-from svit_datasets.images import vg_folder
+from svit_datasets.located import vg_folder
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not REAL.is_dir(), reason="the real photos are not here")]

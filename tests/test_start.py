@@ -13,7 +13,8 @@ from svit_builder.shards import write_config
 
 from svit_datasets import stream
 from svit_datasets.errors import SourceChanged, SourceNotFound
-from svit_datasets.images import ImageSource, Locator
+from svit_datasets.images import Locator
+from svit_datasets.located import ImageSource
 from svit_datasets.sample import write_sample
 from svit_datasets.storage import Storage
 from tests.servers import Fault, FileServer

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from svit_datasets.images import ImageSource, Located
+    from svit_datasets.located import ImageSource, Located
     from svit_datasets.sources import TextFile
     from svit_datasets.storage import FileInfo
 

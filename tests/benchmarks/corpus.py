@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from svit_datasets.images import vg_folder
+from svit_datasets.located import vg_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 
 from svit_datasets import merge_states
-from svit_datasets.images import ImageSource, Located, vg_folder
 from svit_datasets.join import _parts
 from svit_datasets.joined import Joined
+from svit_datasets.located import ImageSource, Located, vg_folder
 from svit_datasets.order import cut, length, merged, sequence, share
 from svit_datasets.plan import Plan
 from svit_datasets.reader import Stream

@@ -64,7 +64,7 @@ def test_ours_reads_each_photo_once_and_little_else(tiny, label, what):
 def test_neighbours_in_a_zip_are_one_request(tiny):
     of = tiny.results.figures
     assert of[PILLOW, "decoded"]["requests"] <= 40
-    assert TINY.images <= of[LOAD, "decoded"]["requests"] <= TINY.images + 60  # the rest asks for text and directories
+    assert 0.8 * TINY.images <= of[LOAD, "decoded"]["requests"] <= TINY.images + 20  # record order has few neighbours
     assert of[NAIVE, "decoded"]["done"] == TINY.naive_rows
     assert of[NAIVE, "decoded"]["requests"] > 2 * TINY.naive_rows
 
