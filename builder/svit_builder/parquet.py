@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from svit_builder.shards import Shard
+    from svit_builder.shard import Shard
     from svit_datasets.report import Tally
     from svit_datasets.storage import Storage
 

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from svit_builder.parquet import write_shard
+from svit_builder.shard import Shard
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
 from svit_datasets.errors import OptionError
 from svit_datasets.filters import split_rows
-from svit_datasets.joined import Joined
 from svit_datasets.options import Options, resolve
 from svit_datasets.report import Tally
-from svit_datasets.repository import ENTRY_VERSION, digest_of_holdout
+from svit_datasets.repository import digest_of_holdout
 from svit_datasets.storage import Storage
 from svit_datasets.tasks import get_task
-from svit_datasets.text import text_columns
 
 if TYPE_CHECKING:
     import os
@@ -33,52 +32,13 @@ if TYPE_CHECKING:
 
     from svit_datasets.filters import ImageIds
     from svit_datasets.plan import Plan
-    from svit_datasets.tasks import Task
 
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Shard", "cut_shards", "write_config"]
+__all__ = ["cut_shards", "write_config"]
 
 _UNKNOWN = 192 << 10  # bytes; what a photo counts whose size nobody knows yet: a third more than Visual Genome's mean
 _FILE, _GROUP = 16 << 10, 2 << 10  # bytes that a file and a row group take beside their rows (measured)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file to be written, and all that decides its content; travels to worker processes."""
-
-    path: Path  # OUT/CONFIG/SPLIT-00000-of-000NN.parquet
-    config: str
-    split: str
-    plan: Plan  # of its rows, in order
-    on_missing_image: str
-    row_group: int  # rows
-    known_bad: str
-    holdout: str | None  # digest of the held-out ids; None: one split
-    build: str  # of the split's plan: the same in all files that belong together
-
-    def entry(self, rows: list[int], bare: list[int]) -> dict[str, Any]:
-        """Return what the footer tells of the file's rows, so that no column need be read to know them.
-
-        Args:
-            rows: which of the plan's images were written, in order.
-            bare: which of them without a photo.
-        """
-        task, plan = get_task(self.config), self.plan.take(np.array(rows, dtype=np.int64))
-        return {
-            "version": ENTRY_VERSION,
-            "path": f"{self.config}/{self.path.name}",
-            "known_bad": self.known_bad,
-            "holdout": self.holdout,
-            "build": self.build,
-            "image_ids": plan.image_ids.tolist(),
-            "conversations": Joined(plan, task, "conversation").counts().tolist(),
-            "missing": np.flatnonzero(plan.has_photo & np.isin(rows, bare)).tolist(),
-            "text_only": np.flatnonzero(~plan.has_photo).tolist(),
-            "left_out": {
-                str(row): _left_out(plan.take(np.array([row])), task) for row in np.flatnonzero(_in_dropped(plan))
-            },
-        }
 
 
 def write_config(
@@ -233,25 +193,6 @@ def _sizes(plan: Plan) -> Ids:
     each = np.array([(store.folder / "text.arrow").stat().st_size / max(1, len(store.index)) for store in plan.stores])
     text = np.concatenate([[0], np.cumsum(each[plan.item_store])])[plan.offsets]
     return size + np.ceil(np.diff(text)).astype(np.int64)
-
-
-def _in_dropped(plan: Plan) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return which images have a conversation that is left out."""
-    items = zip(plan.item_store.tolist(), plan.item_row.tolist(), strict=True)
-    hit = np.array([item in plan.dropped for item in items], dtype=np.int64)
-    return np.diff(np.concatenate([[0], np.cumsum(hit)])[plan.offsets]) > 0
-
-
-def _left_out(plan: Plan, task: Task) -> dict[str, list[int]]:
-    """Return which numbers of one image's conversations are left out, by task: rows="conversation" names by them."""
-    every, kept = (
-        text_columns(each, task, "conversation")[0]["id"].to_pylist() for each in (replace(plan, dropped={}), plan)
-    )
-    numbers: dict[str, list[int]] = {}
-    for name in sorted(set(every) - set(kept)):
-        _, of_task, number = name.split("/")
-        numbers.setdefault(of_task, []).append(int(number))
-    return {of_task: sorted(some) for of_task, some in numbers.items()}
 
 
 def _remove_others(folder: Path, written: set[Path]) -> None:

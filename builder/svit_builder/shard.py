@@ -1,0 +1,81 @@
+"""One file to be written: which rows go into it, and what its footer tells of them.
+
+`shards` cuts a configuration into these, `parquet` writes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from svit_datasets.joined import Joined
+from svit_datasets.repository import ENTRY_VERSION
+from svit_datasets.tasks import get_task
+from svit_datasets.text import text_columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from svit_datasets.plan import Plan
+    from svit_datasets.tasks import Task
+
+__all__ = ["Shard"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file to be written, and all that decides its content; travels to worker processes."""
+
+    path: Path  # OUT/CONFIG/SPLIT-00000-of-000NN.parquet
+    config: str
+    split: str
+    plan: Plan  # of its rows, in order
+    on_missing_image: str
+    row_group: int  # rows
+    known_bad: str
+    holdout: str | None  # digest of the held-out ids; None: one split
+    build: str  # of the split's plan: the same in all files that belong together
+
+    def entry(self, rows: list[int], bare: list[int]) -> dict[str, Any]:
+        """Return what the footer tells of the file's rows, so that no column need be read to know them.
+
+        Args:
+            rows: which of the plan's images were written, in order.
+            bare: which of them without a photo.
+        """
+        task, plan = get_task(self.config), self.plan.take(np.array(rows, dtype=np.int64))
+        return {
+            "version": ENTRY_VERSION,
+            "path": f"{self.config}/{self.path.name}",
+            "known_bad": self.known_bad,
+            "holdout": self.holdout,
+            "build": self.build,
+            "image_ids": plan.image_ids.tolist(),
+            "conversations": Joined(plan, task, "conversation").counts().tolist(),
+            "missing": np.flatnonzero(plan.has_photo & np.isin(rows, bare)).tolist(),
+            "text_only": np.flatnonzero(~plan.has_photo).tolist(),
+            "left_out": {
+                str(row): _left_out(plan.take(np.array([row])), task) for row in np.flatnonzero(_in_dropped(plan))
+            },
+        }
+
+
+def _in_dropped(plan: Plan) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which images have a conversation that is left out."""
+    items = zip(plan.item_store.tolist(), plan.item_row.tolist(), strict=True)
+    hit = np.array([item in plan.dropped for item in items], dtype=np.int64)
+    return np.diff(np.concatenate([[0], np.cumsum(hit)])[plan.offsets]) > 0
+
+
+def _left_out(plan: Plan, task: Task) -> dict[str, list[int]]:
+    """Return which numbers of one image's conversations are left out, by task: rows="conversation" names by them."""
+    every, kept = (
+        text_columns(each, task, "conversation")[0]["id"].to_pylist() for each in (replace(plan, dropped={}), plan)
+    )
+    numbers: dict[str, list[int]] = {}
+    for name in sorted(set(every) - set(kept)):
+        _, of_task, number = name.split("/")
+        numbers.setdefault(of_task, []).append(int(number))
+    return {of_task: sorted(some) for of_task, some in numbers.items()}
