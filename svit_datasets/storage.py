@@ -34,7 +34,7 @@ __all__ = ["ByteRange", "FileInfo", "Storage"]
 
 _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
 _RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
-_RANGE_ATTEMPTS = 3  # at a range for which the whole file came
+_RANGE_ATTEMPTS = 3  # whole files that may come for one range
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
 _NEAR_THE_END = 1 << 18  # bytes; a read of a file with its directory last that stops so close to it takes the rest too
 
@@ -285,12 +285,14 @@ class Storage:
         return await loop.run_in_executor(pool, lambda: getattr(fs, name)(path, **options))
 
     async def _retrying(self, url: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        whole = 0  # files that came for a range
         for attempt in range(1, self.attempts + 1):
             after = 0.0
             try:
                 return await request()
             except RangeNotSupported:  # a cache before a server may forget a range once; a server that cannot, always
-                if attempt >= min(_RANGE_ATTEMPTS, self.attempts):
+                whole += 1
+                if whole == _RANGE_ATTEMPTS or attempt == self.attempts:
                     raise
             except SvitError:
                 raise

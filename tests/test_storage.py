@@ -284,6 +284,12 @@ class TestHttpFaults:
         assert storage.read(url, 10, 20) == DATA[10:20]
         assert [line.status for line in http_server.log.requests] == [200, 200, 206]
 
+    def test_other_failures_before_do_not_count_as_forgotten_ranges(self, http_server, storage, url):
+        http_server.faults.add(Fault("status", code=503, times=3))
+        http_server.faults.add(Fault("no_range", after=3))
+        assert storage.read(url, 10, 20) == DATA[10:20]
+        assert [line.status for line in http_server.log.requests] == [503, 503, 503, 200, 206]
+
     def test_a_server_without_ranges_is_told_even_by_a_range_of_the_whole(self, http_server, storage, url):
         http_server.faults.add(Fault("no_range", times=None))
         with pytest.raises(RangeNotSupported):
