@@ -286,7 +286,7 @@ class TestHttpFaults:
 
     def test_other_failures_before_do_not_count_as_forgotten_ranges(self, http_server, url):
         http_server.faults.add(Fault("status", code=503, times=3))
-        http_server.faults.add(Fault("no_range", after=3))
+        http_server.faults.add(Fault("no_range"))
         storage = Storage(timeout=0.4, attempts=6, backoff=0.01)
         assert storage.read(url, 10, 20) == DATA[10:20]
         assert [line.status for line in http_server.log.requests] == [503, 503, 503, 200, 206]
