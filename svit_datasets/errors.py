@@ -20,6 +20,9 @@
     │   └── TemplateLossError (ValueError)        an image, a turn or the system text would be lost, doubled or changed
     ├── EncodeError          (ValueError)         a chat cannot be made into ids with an exact mask
     ├── BadBox               (ValueError)         a box in a text cannot be read
+    ├── BuildError           (RuntimeError)       a shard cannot be made, or is not what it was when it was made
+    ├── PublishError         (RuntimeError)       the Hub did not take what was sent, or may not be sent it
+    ├── EndpointError        (RuntimeError)       a language model's endpoint refuses, or a budget is spent
     └── MissingDependency    (ImportError)        an optional package is needed for this
 
 The second name is the standard class a caller would guess; ``except FileNotFoundError`` works without knowing ours::
@@ -37,13 +40,16 @@ __all__ = [
     "BadBox",
     "BadImage",
     "BadRecord",
+    "BuildError",
     "CacheError",
     "ChecksumMismatch",
     "CorruptFile",
     "EncodeError",
+    "EndpointError",
     "ImageNotFound",
     "MissingDependency",
     "OptionError",
+    "PublishError",
     "RangeNotSupported",
     "SourceChanged",
     "SourceNotFound",
@@ -125,6 +131,18 @@ class EncodeError(SvitError, ValueError):
 
 class BadBox(SvitError, ValueError):
     """A box in a text cannot be read; treated by ``on_bad_box``."""
+
+
+class BuildError(SvitError, RuntimeError):
+    """A shard of a build cannot be made, or is not what it was when it was made; a rerun makes only what is missing."""
+
+
+class PublishError(SvitError, RuntimeError):
+    """The Hub did not take what was sent, or may not be sent it; what it has already is not sent again."""
+
+
+class EndpointError(SvitError, RuntimeError):
+    """A language model's endpoint refuses every request, or a budget is spent; the journal has all replies so far."""
 
 
 class MissingDependency(SvitError, ImportError):

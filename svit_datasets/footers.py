@@ -129,7 +129,9 @@ def _columns(file: ParquetFile, task: Task, storage: Storage) -> pa.Table:
     if not sidecar.is_file():
         # photos lie between the first column and the others: two ranges a row group
         parts = (
-            [["width", "image_path"]] if task.form == "llava" else [["image_id"], ["width", file.leaf("conversations")]]
+            [["width", "image_path"]]
+            if task.form == "llava"
+            else [["image_id"], ["width", file.leaves("conversations")[0]]]
         )
         tables = []
         for names in parts:

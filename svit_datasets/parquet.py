@@ -110,11 +110,11 @@ class ParquetFile:
             )
         return found[:, 0], found[:, 1], found[:, 2]
 
-    def leaf(self, column: str) -> str:
-        """Return the full name of a nested column's first leaf; writers differ in what they call a list's items."""
+    def leaves(self, column: str) -> list[str]:
+        """Return the full names of a column's leaves; writers differ in what they call a list's items."""
         footer = _footer(str(self.sidecar), os.getpid())
         paths = (str(footer.schema.column(number).path) for number in range(footer.num_columns))
-        return next(path for path in paths if path.partition(".")[0] == column)
+        return [path for path in paths if path.partition(".")[0] == column]
 
     def byte_range(self, start: int, stop: int) -> ByteRange:
         """Return a range of this file, which fails where the file is another one by then."""

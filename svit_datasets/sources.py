@@ -53,6 +53,7 @@ __all__ = [
     "Upstream",
     "explain_damage",
     "find_file",
+    "find_holdout",
     "find_text",
     "find_text_under",
     "join_url",
@@ -286,15 +287,32 @@ def read_holdout(
     if holdout != "official":
         url = join_url(str(holdout), "")
         return parse_ids(storage.read(url).decode("utf-8", "replace"), url)
+    found = find_holdout(data_dir, storage, cache)
+    if found is not None:
+        return found
+    published = upstream()["test_image_ids"]
+    kept = _kept_holdout(cache)
+    write_atomically(kept, _fetch_published(published, storage))
+    return parse_ids(kept.read_text("utf-8"), str(kept))
+
+
+def find_holdout(data_dir: str | None, storage: Storage, cache: Path) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+    """Return the held-out ids under ``data_dir``, or those fetched before; None where neither is there.
+
+    Raises:
+        OptionError: a line is no id.
+        SvitError: as in `Storage.read`.
+    """
     names = ["test_image_ids.txt", "data/test_image_ids.txt"]
     found = None if data_dir is None else _first(names, data_dir, lambda url: (storage.read(url), url))
     if found is not None:
         return parse_ids(found[0].decode("utf-8", "replace"), found[1])
-    published = upstream()["test_image_ids"]
-    kept = cache / f"test_image_ids-{str(published.sha256)[:8]}.txt"
-    if not kept.is_file():
-        write_atomically(kept, _fetch_published(published, storage))
-    return parse_ids(kept.read_text("utf-8"), str(kept))
+    kept = _kept_holdout(cache)
+    return parse_ids(kept.read_text("utf-8"), str(kept)) if kept.is_file() else None
+
+
+def _kept_holdout(cache: Path) -> Path:
+    return cache / f"test_image_ids-{str(upstream()['test_image_ids'].sha256)[:8]}.txt"
 
 
 def _fetch_published(published: Upstream, storage: Storage) -> bytes:

@@ -19,13 +19,22 @@ from svit_datasets.errors import SvitError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "build": "Make the Parquet files of the Hub dataset from your copy of the files.",
+    "check": "Report what is wrong with a dataset; write a cleaned copy.",
     "demo": "Stream a small drawn corpus; needs neither data nor network.",
+    "doctor": "Say whether the Hub and its viewer would take what you built.",
+    "export": "Write a configuration as another trainer's files.",
+    "generate": "Make SVIT-style data from annotations with a language model.",
     "head": "Print the first rows of a configuration.",
     "inspect": "Count what is in your copy of the files, and what is wrong with it.",
+    "publish": "Send what you built to the Hub; go on where it broke off.",
     "render": "Print a row as the chat a model will read, answers marked.",
     "sample": "Write a small corpus of drawn scenes in the real layout.",
+    "select": "Choose the most informative part of a dataset.",
     "sources": "List the published files, and which of them you have.",
+    "stats": "Count and plot what a dataset says; compare it with the paper's table.",
     "templates": "Say what chat templates do with images, roles and ends of turns.",
+    "view": "Look at a dataset in the browser: photos, chats, boxes, plots.",
 }
 
 
