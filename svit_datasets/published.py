@@ -175,11 +175,12 @@ class Published:
         image_id, blocks = texts["image_id"], texts["conversations"]
         if self.rows == "image":
             return [{"image_id": image_id, **photo, "conversations": blocks}]
-        ids = self._ids(image_id, self.left_out.get((group, at), {}), blocks)
+        ids = self.ids(group, at, image_id, blocks)
         return [{"id": name, "image_id": image_id, **photo, **block} for name, block in zip(ids, blocks, strict=True)]
 
-    def _ids(self, image_id: int, left_out: dict[str, list[int]], blocks: list[dict[str, Any]]) -> Iterator[str]:
+    def ids(self, group: int, at: int, image_id: int, blocks: list[dict[str, Any]]) -> Iterator[str]:
         """Name each conversation IMAGE/TASK/NUMBER, as `text` does: what was left out has its number too."""
+        left_out: dict[str, list[int]] = self.left_out.get((group, at), {})
         following: Counter[str] = Counter()
         for block in blocks:
             task = block.get("task", self.task.name)

@@ -129,3 +129,24 @@ def test_what_users_call_a_dataset(tmp_path, monkeypatch):
     (tmp_path / "ORG" / "svit").mkdir(parents=True)
     assert url_of("ORG/svit") == "ORG/svit"
     assert url_of("/data/svit") == "/data/svit"
+
+
+@pytest.mark.parametrize("known_bad", ["keep", "drop"])
+def test_conversations_have_the_names_that_rows_of_conversations_have(raw, built, known_bad):
+    places = (raw, built) if known_bad == "drop" else (raw,)
+    for place in places:
+        data = open_data(str(place), "complex_reasoning", known_bad=known_bad)
+        rows = [
+            row["id"]
+            for split in data.splits
+            for row in stream(
+                "complex_reasoning",
+                split=split,
+                data_dir=place,
+                rows="conversation",
+                order="record",
+                decode=None,
+                known_bad=known_bad,
+            )
+        ]
+        assert [name for number, row in data.texts() for name in data.conversation_ids(number, row)] == rows

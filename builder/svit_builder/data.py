@@ -7,6 +7,7 @@ What looks at a dataset (statistics, checks, the viewer, exports) stands on this
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -220,6 +221,31 @@ class Data:
                 return name, at
             at -= size
         raise OptionError(f"Row {number:,} is not there: {self.place} has {len(self):,} of {self.task.name}.")
+
+    def conversation_ids(self, number: int, row: Row) -> list[str]:
+        """Return the names of a row's conversations, IMAGE/TASK/NUMBER, as rows="conversation" has them.
+
+        Args:
+            number: of the row.
+            row: with its text.
+        """
+        split, at = self._locate(number)
+        part = self.parts[split]
+        if isinstance(part, Published):
+            return list(part.ids(int(part.group[at]), int(part.at[at]), row["image_id"], row["conversations"]))
+        plan = part.plan
+        items = slice(plan.offsets[at], plan.offsets[at + 1])
+        if any(item in plan.dropped for item in zip(plan.item_store[items], plan.item_row[items], strict=True)):
+            table, _ = text_columns(plan.take(np.array([at])), part.task, "conversation")
+            names: list[str] = table["id"].to_pylist()
+            return names
+        seen: Counter[str] = Counter()
+        names = []
+        for block in row["conversations"]:
+            task = block.get("task", self.task.name)
+            names.append(f"{row['image_id']}/{task}/{seen[task]}")
+            seen[task] += 1
+        return names
 
     def texts(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Row]]:
         """Yield (number, row) in order, without photos: ``image`` is None. No byte of a photo is read.
