@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from svit_builder.texts import joined_texts, published_texts
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
-from svit_datasets.errors import ImageNotFound, OptionError, SourceNotFound, SvitError
+from svit_datasets.errors import ImageNotFound, OptionError, SourceNotFound
 from svit_datasets.filters import split_rows
 from svit_datasets.footers import open_published
 from svit_datasets.image_sources import find_image_sources
 from svit_datasets.joined import Joined
 from svit_datasets.options import Options, Resolved
-from svit_datasets.parquet import columns_of, open_parquet
+from svit_datasets.parquet import open_parquet
 from svit_datasets.published import Published
 from svit_datasets.report import Tally
 from svit_datasets.repository import find_repository, open_files
@@ -38,16 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from svit_datasets.order import Ids
-    from svit_datasets.parquet import ParquetFile
     from svit_datasets.rows import Row
     from svit_datasets.sources import TextFile
-    from svit_datasets.storage import ByteRange
     from svit_datasets.tasks import Task
 
 __all__ = ["Data", "configs_in", "open_data", "url_of"]
 
 _TOGETHER = 32  # rows that are read at a time, text and photos
-_TEXTS = 512  # rows whose text alone is taken at a time from the prepared table
 _REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME@REVISION
 
 
@@ -266,32 +263,12 @@ class Data:
             low, high = max(start - begin, 0), min(stop - begin, size)
             if low < high:
                 part = self.parts[name]
-                rows = (
-                    _joined_texts(part, low, high)
-                    if isinstance(part, Joined)
-                    else self._published_texts(part, low, high)
-                )
+                if isinstance(part, Joined):
+                    rows = joined_texts(part, low, high)
+                else:
+                    rows = published_texts(part, self.storage, low, high)
                 yield from enumerate(rows, start=begin + low)
             begin += size
-
-    def _published_texts(self, part: Published, low: int, high: int) -> Iterator[Row]:
-        wanted = list(dict.fromkeys(part.group[low:high].tolist()))
-        runs = _runs(part.task)
-        ranges = [_range(part, group, names) for group in wanted for names in runs]
-        fetched = self.storage.read_ranges(ranges)
-        at = low
-        for number, group in enumerate(wanted):
-            tables = []
-            for names, where in zip(runs, ranges[number * len(runs) :], strict=False):
-                data = next(fetched)
-                if isinstance(data, SvitError):
-                    raise data
-                tables.append(_table(part, group, names, where.start, data))
-            columns = {name: table[name].to_pylist() for table in tables for name in table.column_names}
-            while at < high and part.group[at] == group:
-                texts = {name: values[part.at[at]] for name, values in columns.items()}
-                yield _row(part.task, int(part.image_ids[at]), texts)
-                at += 1
 
     def rows(self, numbers: Iterable[int], *, on_missing_image: str = "null") -> Iterator[tuple[int, Row]]:
         """Yield (number, row) in the order asked for, ``image`` as the bytes of its file, or None.
@@ -357,44 +334,3 @@ def _positions(part: Joined, plan: Any) -> Ids:
     mine = np.stack([part.plan.item_store, part.plan.item_row], axis=1)[part.plan.offsets[:-1]]
     place = {tuple(item): at for at, item in enumerate(first.tolist())}
     return np.array([place[tuple(item)] for item in mine.tolist()], dtype=np.int64)
-
-
-def _joined_texts(part: Joined, low: int, high: int) -> Iterator[Row]:
-    for start in range(low, high, _TEXTS):
-        plan = part.plan.take(np.arange(start, min(start + _TEXTS, high)))
-        columns, _ = text_columns(plan, part.task, "image")
-        texts = {name: column.to_pylist() for name, column in columns.items()}
-        for at, image_id in enumerate(plan.image_ids.tolist()):
-            yield _row(part.task, image_id, {name: values[at] for name, values in texts.items()})
-
-
-def _row(task: Task, image_id: int, texts: Row) -> Row:
-    """Return a row without its photo, columns in the order of `features`."""
-    photo = {"image": None, "width": texts.pop("width", None), "height": texts.pop("height", None)}
-    if task.form == "llava":
-        return {"id": texts.pop("id"), **photo, **texts}
-    return {"image_id": image_id, **photo, **texts}
-
-
-def _runs(task: Task) -> list[list[str]]:
-    """Return the columns that lie side by side: photos stand between the first column and the others."""
-    if task.form == "llava":
-        return [["id"], ["width", "height", "image_path", "messages"]]
-    return [["width", "height", "conversations"]]
-
-
-def _range(part: Published, group: int, names: list[str]) -> ByteRange:
-    file, number = _file(part, group)
-    _, starts, stops = file.groups([leaf for name in names for leaf in file.leaves(name)])
-    return file.byte_range(int(starts[number]), int(stops[number]))
-
-
-def _file(part: Published, group: int) -> tuple[ParquetFile, int]:
-    return part.files[int(part.groups.file[group])], int(part.groups.number[group])
-
-
-def _table(part: Published, group: int, names: list[str], start: int, data: bytes) -> pa.Table:
-    file, number = _file(part, group)
-    table = file.read(number, start, data, names)
-    schema = columns_of(part.task)
-    return table.select(names).replace_schema_metadata().cast(pa.schema([schema.field(name) for name in names]))
