@@ -19,6 +19,7 @@ from svit_builder.shards import cut_shards, write_config
 from svit_datasets import load_dataset, stream
 from svit_datasets.errors import BadImage, ImageNotFound, OptionError
 from svit_datasets.options import Options
+from svit_datasets.report import Tally
 from svit_datasets.storage import Storage
 from svit_datasets.tasks import TASKS, get_task
 from tests.publishing import write_corpus
@@ -198,10 +199,11 @@ class Narrow(Storage):
 def test_a_row_group_at_a_time_is_in_memory(large, tmp_path):
     options = Options(get_task("complex_reasoning"), data_dir=str(large), holdout=None)
     storage = Narrow()
-    (shard,), tally = cut_shards(options, tmp_path / "svit", storage, large.parent / "cache" / "svit-sources")
-    write_shard(shard, storage, tally)  # imports and caches
+    (shard,) = cut_shards(options, storage, large.parent / "cache" / "svit-sources").shards
+    tally = Tally(tmp_path / "left-out.jsonl")
+    write_shard(shard, tmp_path, storage, tally)  # imports and caches
     tracemalloc.start()
-    path = write_shard(shard, storage, tally)
+    path = tmp_path / write_shard(shard, tmp_path, storage, tally).path
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     group = path.stat().st_size / pq.read_metadata(path).num_row_groups

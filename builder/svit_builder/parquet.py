@@ -2,19 +2,23 @@
 
 A row an image, photo bytes as they came, in row groups of a few MB; a row group at a time is in memory. A file comes
 into being under a temporary name, is checked and renamed, so what has its name is whole. Which rows go into which
-file, `shards` says.
+file, `shards` says; on how many processes and machines, `build`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import tempfile
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from svit_builder.shard import Written
 from svit_datasets.features import features_of, in_row, tables
 from svit_datasets.join import read_windows
 from svit_datasets.parquet import ENTRY
@@ -22,7 +26,7 @@ from svit_datasets.tasks import get_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from typing import BinaryIO
 
     from svit_builder.shard import Shard
     from svit_datasets.report import Tally
@@ -30,61 +34,99 @@ if TYPE_CHECKING:
 
 __all__ = ["write_shard"]
 
+_UNFINISHED = ".writing"  # what a file's temporary name ends in
 _BYTES = "image.bytes"  # a JPEG does not compress, and no two are equal
 
 
-def write_shard(shard: Shard, storage: Storage, tally: Tally) -> Path:
+def write_shard(shard: Shard, root: Path, storage: Storage, tally: Tally) -> Written:
     """Write one file; one that is there is replaced.
 
-    The same shard gives the same bytes, whoever writes it.
+    The same shard gives the same bytes, whoever writes it, and wherever.
 
     Args:
-        shard: what goes into it, and where it goes.
+        shard: what goes into it.
+        root: the folder of the dataset.
         storage: how photos are reached.
         tally: where what is left out is counted.
 
     Returns:
-        The file.
+        What the manifest tells of the file. ``left_out`` is empty: ``tally`` knows.
 
     Raises:
         SvitError: as in `read_windows`; nothing stays of the file then.
         OSError: the file cannot be written, or does not hold what was written.
     """
-    temporary = shard.path.with_name(f".{shard.path.name}.writing")
-    shard.path.parent.mkdir(parents=True, exist_ok=True)
+    path = root / shard.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
+    temporary = Path(name)
     try:
-        sizes = _write(temporary, shard, storage, tally)
+        with os.fdopen(handle, "wb") as file:
+            hashed = _Hashed(file)
+            sizes = _write(hashed, shard, storage, tally)
+            file.flush()
+            os.fsync(file.fileno())
         _check(temporary, sizes)
-        temporary.replace(shard.path)
+        temporary.chmod(0o644)  # mkstemp makes it private
+        size = temporary.stat().st_size
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return shard.path
+    for left_over in path.parent.glob(f".{path.name}.*{_UNFINISHED}"):  # of a process that was killed
+        left_over.unlink(missing_ok=True)
+    return Written(shard.path, size, sum(sizes), hashed.digest.hexdigest(), shard.build)
 
 
-def _write(path: Path, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
-    """Write the file and return how many rows each of its row groups should have."""
+class _Hashed:
+    """A file that is being written, and the digest of what was: it need not be read again."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Append; both steps release the interpreter's lock."""
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        """Return how much was written."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Leave it to the end."""
+
+    def close(self) -> None:
+        """Leave it to whoever opened the file."""
+
+    def writable(self) -> bool:
+        """Say that this is for writing."""
+        return True
+
+
+def _write(file: _Hashed, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
+    """Write the file's content and return how many rows each of its row groups should have."""
     task = get_task(shard.config)
     schema = features_of(task, "image").arrow_schema
     written: list[int] = []  # of the plan's images
     bare: list[int] = []  # of these, without a photo
     sizes = []
     windows = read_windows([shard.plan], shard.on_missing_image, storage, tally, size=shard.row_group)
-    with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
-            starts = count(0, shard.row_group)
-            for window in windows:  # zip() would keep the one it gave last
-                parts = list(tables(window, task, "image", in_row))
-                if parts:  # else no photo of the window was left
-                    sizes.append(sum(map(len, parts)))
-                    writer.write_table(pa.concat_tables(parts), row_group_size=sizes[-1])
-                rows = (next(starts) + window.kept).tolist()
-                written.extend(rows)
-                bare.extend(row for row, photo in zip(rows, window.photos, strict=True) if photo is None)
-                del window, parts  # before the photos of the next are taken in
-            writer.add_key_value_metadata({ENTRY: json.dumps(shard.entry(written, bare), separators=(",", ":"))})
-        file.flush()
-        os.fsync(file.fileno())
+    with pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
+        starts = count(0, shard.row_group)
+        for window in windows:  # zip() would keep the one it gave last
+            parts = list(tables(window, task, "image", in_row))
+            if parts:  # else no photo of the window was left
+                sizes.append(sum(map(len, parts)))
+                writer.write_table(pa.concat_tables(parts), row_group_size=sizes[-1])
+            rows = (next(starts) + window.kept).tolist()
+            written.extend(rows)
+            bare.extend(row for row, photo in zip(rows, window.photos, strict=True) if photo is None)
+            del window, parts  # before the photos of the next are taken in
+        writer.add_key_value_metadata({ENTRY: json.dumps(shard.entry(written, bare), separators=(",", ":"))})
     return sizes
 
 

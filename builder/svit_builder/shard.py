@@ -1,11 +1,11 @@
-"""One file to be written: which rows go into it, and what its footer tells of them.
+"""One file to be written: which rows go into it, and what its footer tells of them; and what is known of a written one.
 
 `shards` cuts a configuration into these, `parquet` writes one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +16,17 @@ from svit_datasets.tasks import get_task
 from svit_datasets.text import text_columns
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from svit_datasets.plan import Plan
     from svit_datasets.tasks import Task
 
-__all__ = ["Shard"]
+__all__ = ["Shard", "Written"]
 
 
 @dataclass(frozen=True)
 class Shard:
     """One file to be written, and all that decides its content; travels to worker processes."""
 
-    path: Path  # OUT/CONFIG/SPLIT-00000-of-000NN.parquet
+    path: str  # CONFIG/SPLIT-00000-of-000NN.parquet, under the folder of the dataset
     config: str
     split: str
     plan: Plan  # of its rows, in order
@@ -37,6 +35,10 @@ class Shard:
     known_bad: str
     holdout: str | None  # digest of the held-out ids; None: one split
     build: str  # of the split's plan: the same in all files that belong together
+
+    def __str__(self) -> str:
+        """Return its path, as errors call it."""
+        return self.path
 
     def entry(self, rows: list[int], bare: list[int]) -> dict[str, Any]:
         """Return what the footer tells of the file's rows, so that no column need be read to know them.
@@ -48,7 +50,7 @@ class Shard:
         task, plan = get_task(self.config), self.plan.take(np.array(rows, dtype=np.int64))
         return {
             "version": ENTRY_VERSION,
-            "path": f"{self.config}/{self.path.name}",
+            "path": self.path,
             "known_bad": self.known_bad,
             "holdout": self.holdout,
             "build": self.build,
@@ -60,6 +62,18 @@ class Shard:
                 str(row): _left_out(plan.take(np.array([row])), task) for row in np.flatnonzero(_in_dropped(plan))
             },
         }
+
+
+@dataclass(frozen=True)
+class Written:
+    """A finished file, as the manifest lists it."""
+
+    path: str  # as of its shard
+    bytes: int
+    rows: int
+    sha256: str  # of the file, in hexadecimal digits
+    build: str | None  # of its shard; None for a file of another writer
+    left_out: dict[str, int] = field(default_factory=dict)  # photos that could not be had while it was written, by kind
 
 
 def _in_dropped(plan: Plan) -> np.ndarray[Any, np.dtype[np.bool_]]:

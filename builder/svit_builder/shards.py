@@ -1,14 +1,15 @@
 """A configuration in, its files out: which rows go into which Parquet file, and all of them written.
 
 The same plan as `load_dataset` says which rows there are. It is cut into shards before anything is written, by the
-sizes that photos are known to have, so a shard can be written by any process; how, `parquet` says.
+sizes that photos are known to have, so a shard can be written by any process; how, `parquet` says. `build` does it
+for all configurations, on many processes or machines.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from svit_datasets.filters import ImageIds
-    from svit_datasets.plan import Plan
+    from svit_datasets.options import Resolved
+    from svit_datasets.plan import Left, Plan
 
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["cut_shards", "write_config"]
+__all__ = ["Cut", "cut_shards", "is_shard", "write_config"]
 
+_LAYOUT = 1  # raise it when the same rows give other files
 _UNKNOWN = 192 << 10  # bytes; what a photo counts whose size nobody knows yet: a third more than Visual Genome's mean
 _FILE, _GROUP = 16 << 10, 2 << 10  # bytes that a file and a row group take beside their rows (measured)
 
@@ -95,18 +98,35 @@ def write_config(
         known_bad=known_bad,
     )
     storage, cache = Storage(options=storage_options, token=token), cache_root(cache_dir)
-    shards, tally = cut_shards(
-        options, Path(out).expanduser(), storage, cache, row_group=row_group, shard_bytes=shard_bytes
-    )
-    written = [write_shard(shard, storage, tally) for shard in shards]
-    _remove_others(Path(out).expanduser() / config, set(written))
+    cut = cut_shards(options, storage, cache, row_group=row_group, shard_bytes=shard_bytes)
+    tally = Tally(cache / "reports" / f"build-{config}-{cut.resolved.fingerprint[:16]}.jsonl")
+    tally.begin(cut.left)
+    root = Path(out).expanduser()
+    written = [root / write_shard(shard, root, storage, tally).path for shard in cut.shards]
+    for path in (root / config).glob("*.parquet"):  # those of an earlier build: `datasets` would read both
+        if path not in written and is_shard(path.name):
+            path.unlink()
     return written
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A configuration as files to be written."""
+
+    shards: list[Shard]
+    left: Left  # what planning left out
+    resolved: Resolved  # which files it is made from
+
+
+def is_shard(name: str) -> bool:
+    """Tell whether a file's name is one that this builder gives."""
+    return re.fullmatch(r"\w+-\d{5}-of-\d{5}\.parquet", name) is not None
+
+
 def cut_shards(
-    options: Options, out: Path, storage: Storage, cache: Path, *, row_group: int = 32, shard_bytes: int = 500 << 20
-) -> tuple[list[Shard], Tally]:
-    """Return the files to be written for all splits of a configuration, and where what is left out is counted.
+    options: Options, storage: Storage, cache: Path, *, row_group: int = 32, shard_bytes: int = 500 << 20
+) -> Cut:
+    """Return the files to be written for all splits of a configuration; nothing is written yet.
 
     Rows of SVIT form are sorted by image id, so that a reader that looks for one skips the others by statistics;
     LLaVA-form records keep the file's order. Files of one split are about equally large; a split without rows has none.
@@ -121,13 +141,8 @@ def cut_shards(
         raise OptionError(f"shard_bytes={shard_bytes!r} is not allowed: give 1 or more.")
     resolved = resolve(options, storage, cache)
     plan, left = make_plan(options, resolved, storage, cache)
-    tally = Tally(cache / "reports" / f"build-{options.task.name}-{resolved.fingerprint[:16]}.jsonl")
-    tally.begin(left)
-    task = options.task
-    text = hashlib.sha256()
-    for store in plan.stores:
-        with (store.folder / "text.arrow").open("rb") as file:
-            text.update(hashlib.file_digest(file, "sha256").digest())
+    task, holdout = options.task, digest_of_holdout(resolved.holdout)
+    made_by = (_LAYOUT, task.name, options.on_missing_image, holdout, row_group, shard_bytes, _text_digest(plan))
     shards = []
     for split, rows in split_rows(plan.image_ids, resolved.holdout).items():
         if not len(rows):
@@ -135,35 +150,40 @@ def cut_shards(
         mine = plan.take(rows)
         if task.form == "svit":
             mine = mine.take(np.argsort(mine.image_ids, kind="stable"))
+        photos = _photo_sizes(mine)
+        build = _digest(mine, photos, (*made_by, split))
         whole = Shard(
-            out / task.name,
-            task.name,
-            split,
-            mine,
-            options.on_missing_image,
-            row_group,
-            options.known_bad,
-            digest_of_holdout(resolved.holdout),
-            _digest(mine, text.digest(), row_group, shard_bytes),
+            "", task.name, split, mine, options.on_missing_image, row_group, options.known_bad, holdout, build
         )
-        shards.extend(_cut(whole, shard_bytes))
-    return shards, tally
+        shards.extend(_cut(whole, photos + _text_sizes(mine), shard_bytes))
+    return Cut(shards, left, resolved)
 
 
-def _digest(plan: Plan, *others: object) -> str:
-    """Return what tells the files of one build from those of another; depends on content alone."""
-    digest = hashlib.sha256(repr(others).encode())
-    for column in (plan.image_ids, plan.offsets, plan.item_row, plan.photos.entry["size"], plan.photos.entry["crc"]):
+def _text_digest(plan: Plan) -> str:
+    text = hashlib.sha256()
+    for store in plan.stores:
+        with (store.folder / "text.arrow").open("rb") as file:
+            text.update(hashlib.file_digest(file, "sha256").digest())
+    return text.hexdigest()
+
+
+def _digest(plan: Plan, photos: Ids, made_by: tuple[object, ...]) -> str:
+    """Return what tells the files of one build from those of another; depends on content alone.
+
+    Of photos in zips that is their CRC-32, of those in local folders their sizes, of those on servers nothing.
+    """
+    digest = hashlib.sha256(repr(made_by).encode())
+    for column in (plan.image_ids, plan.offsets, plan.item_row, photos, plan.photos.entry["crc"]):
         digest.update(np.ascontiguousarray(column).tobytes())
     digest.update(repr(sorted((key, sorted(blocks)) for key, blocks in plan.dropped.items())).encode())
     return digest.hexdigest()[:16]
 
 
-def _cut(whole: Shard, shard_bytes: int) -> list[Shard]:
+def _cut(whole: Shard, rows: Ids, shard_bytes: int) -> list[Shard]:
     """Cut at row groups, into as few files of about equal size as the limit allows."""
     plan, step = whole.plan, whole.row_group
     starts = np.arange(0, len(plan), step)
-    sizes = np.add.reduceat(_sizes(plan), starts) + _GROUP
+    sizes = np.add.reduceat(rows, starts) + _GROUP
     count = max(1, min(len(starts), int(sizes.sum()) // max(1, shard_bytes - _FILE)))
     while True:
         file = np.minimum((np.cumsum(sizes) - sizes // 2) * count // sizes.sum(), count - 1)
@@ -177,26 +197,24 @@ def _cut(whole: Shard, shard_bytes: int) -> list[Shard]:
     return [
         replace(
             whole,
-            path=whole.path / f"{whole.split}-{at:05}-of-{number:05}.parquet",
+            path=f"{whole.config}/{whole.split}-{at:05}-of-{number:05}.parquet",
             plan=plan.take(np.arange(edges[at], edges[at + 1])),
         )
         for at in range(number)
     ]
 
 
-def _sizes(plan: Plan) -> Ids:
-    """Return the bytes that each row will take, or a little more."""
-    size = plan.photos.entry["stop"] - plan.photos.entry["start"]
+def _photo_sizes(plan: Plan) -> Ids:
+    """Return the bytes of each row's photo, or a guess; with a zip's local headers, where it lies in one."""
+    size: Ids = plan.photos.entry["stop"] - plan.photos.entry["start"]
     for index in np.flatnonzero((size <= 0) & (plan.photos.source >= 0)).tolist():
         where = plan.photos.byte_range(index).url
         size[index] = _UNKNOWN if "://" in where else Path(where).stat().st_size
+    return size
+
+
+def _text_sizes(plan: Plan) -> Ids:
+    """Return the bytes that each row's text will take, or a little more."""
     each = np.array([(store.folder / "text.arrow").stat().st_size / max(1, len(store.index)) for store in plan.stores])
     text = np.concatenate([[0], np.cumsum(each[plan.item_store])])[plan.offsets]
-    return size + np.ceil(np.diff(text)).astype(np.int64)
-
-
-def _remove_others(folder: Path, written: set[Path]) -> None:
-    """Remove files that an earlier build made: `datasets` would read both."""
-    for path in folder.glob("*.parquet"):
-        if path not in written and re.fullmatch(r"\w+-\d{5}-of-\d{5}\.parquet", path.name):
-            path.unlink()
+    return np.ceil(np.diff(text)).astype(np.int64)
