@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-__all__ = ["iter_items"]
+__all__ = ["Window", "iter_items"]
 
 _WINDOW = 1 << 20  # bytes read at a time
 _MAX_ITEM = 64 << 20  # bytes; one item that is longer is a file that breaks off or is no JSON
@@ -43,7 +43,7 @@ def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable
     Raises:
         CorruptFile: the file breaks off, or is not JSON; the message names record and byte.
     """
-    window = _Window(stream, name)
+    window = Window(stream, name)
     opening = window.peek()
     if opening == "[":
         window.at += 1
@@ -76,7 +76,7 @@ def iter_items(stream: BinaryIO, name: str) -> Iterator[tuple[int, Any, Callable
         )
 
 
-class _Window:
+class Window:
     """A piece of the file as text, and where in the file it lies."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:

@@ -56,6 +56,7 @@ __all__ = [
     "find_holdout",
     "find_text",
     "find_text_under",
+    "guarded",
     "join_url",
     "open_text",
     "read_holdout",
@@ -212,7 +213,7 @@ def open_text(info: FileInfo, storage: Storage) -> Iterator[tuple[BinaryIO, str,
                 stream, total, label = gzip.GzipFile(fileobj=raw), None, info.url
             else:
                 stream, total, label = raw, info.size, info.url
-        yield io.BufferedReader(_Guarded(stream, label, raw), 1 << 20), label, total
+        yield guarded(stream, label, raw), label, total
 
 
 def _member(archive: zipfile.ZipFile, url: str) -> zipfile.ZipInfo:
@@ -229,6 +230,11 @@ def _member(archive: zipfile.ZipFile, url: str) -> zipfile.ZipInfo:
         found = ", ".join(archive.namelist()[:8]) or "nothing"
         raise CorruptFile(f"{url}: expected one JSON file called {stem}.json inside, found {found}.")
     return (named or members)[0]
+
+
+def guarded(stream: Any, label: str, raw: BinaryIO) -> BinaryIO:
+    """Return a stream whose failures say where the file breaks, as in `explain_damage`."""
+    return io.BufferedReader(_Guarded(stream, label, raw), 1 << 20)
 
 
 class _Guarded(io.RawIOBase):

@@ -133,6 +133,8 @@ def test_what_is_missing_is_named_with_what_would_be_accepted(read, tmp_path):
         read({"image_data.json": PHOTOS})
     with pytest.raises(SourceNotFound, match="No image_data"):
         open_annotations(lay(tmp_path / "b", {"objects.json": OBJECTS}))
+    with pytest.raises(SourceNotFound, match="that is one file"):
+        open_annotations(tmp_path / "b" / "objects.json")
     with pytest.raises(SourceNotFound, match="no such folder"):
         open_annotations(tmp_path / "nowhere")
 
@@ -174,13 +176,14 @@ def test_every_layout_gives_the_same_photos(read, tmp_path, layout):
     assert list(read(LAYOUTS[layout]()).values()) == list(plain.read())
 
 
-@pytest.mark.parametrize("layout", ["raw/annotations", "a zip each", "coco's own zip", "versions in names"])
+@pytest.mark.parametrize("layout", ["raw/annotations", "a zip each", "coco's own zip", "versions in names", "one zip"])
 def test_every_layout_is_found_where_nothing_can_be_listed(read, http_server, layout):
     for name, content in as_bytes(LAYOUTS[layout]()).items():
         http_server.put(name, content)
     photos = read(place=http_server.url)
     assert photos[7].captions == ("A dog on grass.", "Grass with a dog.")
     assert photos[3].regions
+    assert len(http_server.log.requests) < 230  # questions, and the files themselves
 
 
 def test_a_zip_may_be_the_place_itself(read, http_server, tmp_path):
@@ -207,9 +210,28 @@ def test_annotations_on_s3_and_on_the_hub_are_read_as_local_ones(read, s3, hub):
 
 
 def test_a_server_that_refuses_everything_says_so(read, http_server):
-    http_server.faults.add(Fault("status", code=403))
+    http_server.faults.add(Fault("status", code=403, times=None))
     with pytest.raises(AccessDenied):
         read(place=http_server.url)
+
+
+def test_a_server_that_refuses_what_is_not_there_is_read_all_the_same(read, http_server):
+    for name in ("image_data.json", "objects.json"):
+        http_server.put(name, json.dumps(FILES[name]).encode())
+    for name in (
+        "attributes",
+        "captions",
+        "instances",
+        "relationships",
+        "region",
+        "annotations",
+        "raw",
+        "vg",
+        "coco",
+        "_v1",
+    ):
+        http_server.faults.add(Fault("status", match=name, code=403, times=None))
+    assert list(read(place=http_server.url)) == [3, 7]
 
 
 def test_of_several_versions_the_newest_is_used_and_files_say_which(tmp_path):
@@ -413,6 +435,49 @@ def test_what_coco_says_badly_is_left_out_and_told_with_its_place():
     bad = {**INSTANCES, "images": [], "annotations": [*INSTANCES["annotations"], {"bbox": [1]}, 3]}
     assert list(read_instances(io.BytesIO(json.dumps(bad).encode()), "i.json", faults)) == []
     assert faults.counts == {"no_size": 1, "bad_annotations": 2}
+
+
+def test_an_image_whose_list_is_null_has_nothing_and_an_attribute_may_be_a_word(read):
+    box = {"x": 0, "y": 0, "w": 10, "h": 10}
+    files = {
+        "objects.json": [{"image_id": 3, "objects": None}],
+        "region_descriptions.json": [],
+        "attributes.json": [{"image_id": 3, "attributes": [{**box, "object_names": ["cat"], "attributes": "lazy"}]}],
+    }
+    assert read({**FILES, **files, "image_data.json": PHOTOS[1:2]}) == {}  # nobody wrote of it but in attributes
+    assert read({**FILES, "region_descriptions.json": [], "attributes.json": files["attributes.json"]})[3].regions == (
+        Region("lazy cat", Box(0, 0, 0.1, 0.1)),
+    )
+
+
+ITEM = st.tuples(
+    st.integers(1, 40), st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 50), st.integers(0, 9)), max_size=5)
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ITEM, min_size=1, max_size=60), st.lists(st.integers(1, 40), max_size=10))
+def test_any_order_of_items_is_read_by_photo(tmp_path_factory, items, asked):
+    """Against the plainest of models: a dictionary of lists."""
+    folder = tmp_path_factory.mktemp("order")
+    expected: dict[int, dict[Object, None]] = {}
+    for image_id, things in items:
+        for name, x, w in things:
+            box = Box(max(x, 0) / 40, 0, min(x + w, 40) / 40, 0.5)
+            if box.x1 < box.x2:
+                expected.setdefault(image_id, {})[Object(name, box)] = None
+    objects = [
+        {"image_id": n, "objects": [{"names": [name], "x": x, "y": 0, "w": w, "h": 5} for name, x, w in things]}
+        for n, things in items
+    ]
+    photos = [{"image_id": n, "width": 40, "height": 10} for n in range(40, 0, -1)]
+    found = open_annotations(
+        lay(folder, {"image_data.json": photos, "objects.json": objects}), cache_dir=folder / "cache"
+    )
+    whole = {one.image_id: one.objects for one in found.read() if one.objects}
+    assert whole == {n: tuple(things) for n, things in sorted(expected.items())}
+    some = {one.image_id: one.objects for one in found.read(asked) if one.objects}
+    assert some == {n: whole[n] for n in sorted(set(asked)) if n in whole}
 
 
 JSON_VALUE = st.recursive(

@@ -1,26 +1,27 @@
 """A place in, the annotation files that lie there out; and each of them as a stream of JSON.
 
 A place is a folder, a zip or a URL of either. Folders that can be listed are searched by the files' names, in the few
-folders that such files are kept in; http cannot list, so there every name is asked for. Nothing is parsed here.
+folders that such files are kept in; http cannot list, so there names are asked for, up to two hundred. Nothing is
+parsed here.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import re
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svit_datasets.errors import AccessDenied, CorruptFile, SourceNotFound
-from svit_datasets.sources import ZIP_TAIL, explain_damage, join_url, upstream
+from svit_datasets.sources import ZIP_TAIL, explain_damage, guarded, join_url, upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
     from svit_datasets.storage import FileInfo, Storage
@@ -43,7 +44,10 @@ _FOLDER = re.compile(
 )
 _DEPTH = 3  # folders below the place: raw/annotations/v1.4
 _PLACES = ("", "raw/annotations/", "annotations/", "raw/", "vg/", "coco/")  # asked where nothing can be listed
-_VERSIONS = ("_v1_4_0", "_v1_4", "_v1_2_0", "_v1_2", "_v1")
+_COCO_PLACES = ("coco/annotations/", "coco/", "annotations/", "")
+_ENDINGS = (".json", ".json.zip")
+_ARCHIVES = ("annotations.zip", "annotations_trainval2017.zip", "annotations_trainval2014.zip")
+_VERSIONS = ("_v1_2_0", "_v1_2", "_v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ def find_sources(place: str, storage: Storage) -> dict[str, tuple[Source, ...]]:
         AccessDenied: it may not be read.
         SvitError: as in `Storage.stat`.
     """
+    if place.lower().endswith((".json", ".json.gz")):
+        raise SourceNotFound(f"{place}: that is one file. Give the folder, zip or URL that holds it and the others.")
     if place.lower().endswith(".zip"):
         found = _in_archive(storage.stat(join_url(place, "")), storage)
     elif storage.list(join_url(place, "")) is None:
@@ -157,36 +163,50 @@ def _in_archive(info: FileInfo, storage: Storage) -> list[Source]:
 
 
 def _asked_for(place: str, storage: Storage) -> list[Source]:
-    """Ask for every name, versioned ones only of what was not there without; the same order as where one can list."""
-    plain = [f"{kind}.json" for kind in VG]
-    plain += [f"{kind}_{split}{year}.json" for kind in COCO for year in (2017, 2014) for split in ("train", "val")]
-    archives = ["annotations.zip", "annotations_trainval2017.zip", "annotations_trainval2014.zip"]
-    found = _ask([*plain, *(f"{name}.zip" for name in plain), *archives], place, storage)
-    missing = [kind for kind in VG if all(source.kind != kind for source in found)]
-    versioned = [f"{kind}{version}.json" for kind in missing for version in _VERSIONS]
-    if versioned:
-        found += _ask([*versioned, *(f"{name}.zip" for name in versioned)], place, storage)
-    return found
+    """Ask for names: in all places for the two files that must be there and for zips, then beside them for the rest."""
+    refused: list[AccessDenied] = []  # some servers refuse what is not there
+    ask = partial(_ask, storage=storage, refused=refused)
+    found = ask(["image_data", "objects"], [join_url(place, folder).rstrip("/") for folder in _PLACES], _ARCHIVES)
+    if not found and refused:
+        raise refused[0]
+    beside = sorted({source.info.url.rpartition("/")[0] for source in found if source.member is None})
+    coco = [f"{kind}_{split}{year}" for kind in COCO for year in (2017, 2014) for split in ("train", "val")]
+    near = dict.fromkeys(beside + [join_url(place, folder).rstrip("/") for folder in _COCO_PLACES])
+    return found + ask(VG[2:], beside) + (ask(coco, list(near)) if found else [])
 
 
-def _ask(names: list[str], place: str, storage: Storage) -> list[Source]:
-    def ask(name: str) -> list[Source] | AccessDenied:
+def _ask(
+    stems: Sequence[str],
+    folders: Sequence[str],
+    archives: Sequence[str] = (),
+    *,
+    storage: Storage,
+    refused: list[AccessDenied],
+) -> list[Source]:
+    """Return which of the files are in the folders; a versioned name is asked for where no plain one was found."""
+
+    def ask(url: str) -> list[Source]:
         try:
-            info = storage.stat(join_url(place, name))
+            info = storage.stat(url)
         except SourceNotFound:
             return []
-        except AccessDenied as error:  # some servers refuse what is not there
-            return error
-        named = _named(name, name.rpartition("/")[0])
+        except AccessDenied as error:
+            refused.append(error)
+            return []
+        folder, _, name = url.rpartition("/")
+        named = _named(name, folder)
         return _in_archive(info, storage) if named is None else [Source(named[0], info, version=named[1])]
 
-    with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(ask, [folder + name for folder in _PLACES for name in names]))
-    found = [source for answer in answers if isinstance(answer, list) for source in answer]
-    refused = next((answer for answer in answers if isinstance(answer, AccessDenied)), None)
-    if refused is not None and not found:
-        raise refused
-    return found
+    def ask_all(names: Sequence[str]) -> list[Source]:
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(ask, [f"{folder}/{name}" for folder in folders for name in names]))
+        return [source for answer in answers for source in answer]
+
+    found = ask_all([f"{stem}{ending}" for stem in stems for ending in _ENDINGS] + [*archives])
+    missing = [stem for stem in stems if stem in VG and all(source.kind != stem for source in found)]
+    return found + ask_all(
+        [f"{stem}{version}{ending}" for stem in missing for version in _VERSIONS for ending in _ENDINGS]
+    )
 
 
 @contextmanager
@@ -211,7 +231,7 @@ def open_source(source: Source, storage: Storage) -> Iterator[tuple[BinaryIO, st
                 stream = gzip.GzipFile(fileobj=raw)
             else:
                 total = info.size
-        yield io.BufferedReader(_Explained(stream, label, raw), 1 << 20), label, total
+        yield guarded(stream, label, raw), label, total
 
 
 def _member(archive: zipfile.ZipFile, source: Source) -> str:
@@ -226,19 +246,3 @@ def _member(archive: zipfile.ZipFile, source: Source) -> str:
 
 def _is_content(name: str) -> bool:
     return not name.startswith("__MACOSX/") and not name.rsplit("/", 1)[-1].startswith("._")
-
-
-class _Explained(io.RawIOBase):
-    """A stream whose failures say where the file breaks."""
-
-    def __init__(self, stream: Any, label: str, raw: BinaryIO) -> None:
-        self._stream, self._label, self._raw = stream, label, raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with explain_damage(self._label, self._raw):
-            data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from svit_datasets.errors import CorruptFile
-from svit_datasets.json_stream import _Window, iter_items  # the window has no public name yet
+from svit_datasets.json_stream import Window, iter_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -86,7 +86,7 @@ def read_photos(kind: str, stream: BinaryIO, label: str, faults: Faults) -> Iter
     read = _READERS[kind]
     for number, item, where in iter_items(stream, label):
         key = _key(item, label, number, where, kind)
-        entries = item.get(name)
+        entries = [] if name in item and item[name] is None else item.get(name)
         if not isinstance(entries, list):
             raise CorruptFile(
                 f"{label}, record {number}, byte {where()}: expected a list {name!r}. Is this Visual Genome's {kind}?"
@@ -110,7 +110,8 @@ def read_photos(kind: str, stream: BinaryIO, label: str, faults: Faults) -> Iter
 def read_captions(stream: BinaryIO, label: str, faults: Faults) -> Iterator[Row]:
     """Yield a row a photo of COCO's captions, ascending by id; blank ones and those said twice are left out.
 
-    The file does not keep a photo's captions together, so all its text is held: 35 MB for train2017.
+    The file does not keep a photo's captions together, so all its text is held: 100 MB and 4 s of CPU for the
+    590,000 of train2017 (measured on as many made-up ones).
 
     Raises:
         CorruptFile: the file breaks off, or has no annotations.
@@ -132,7 +133,8 @@ def read_captions(stream: BinaryIO, label: str, faults: Faults) -> Iterator[Row]
 def read_instances(stream: BinaryIO, label: str, faults: Faults) -> Iterator[Row]:
     """Yield a row a photo of COCO's instances, ascending by id: names of categories, boxes in shares of COCO's photo.
 
-    Crowds are left out: their box is around many. Holds 28 bytes an instance.
+    Crowds are left out: their box is around many. Holds 32 bytes an instance; the 860,000 of
+    train2017 take 9 s of CPU (measured on as many made-up ones).
 
     Raises:
         CorruptFile: the file breaks off, or has no annotations.
@@ -171,7 +173,7 @@ def _members(
     stream: BinaryIO, label: str, wanted: tuple[str, ...]
 ) -> Iterator[tuple[int, tuple[str, Any], Callable[[], int]]]:
     """Yield the items of some lists in one JSON object: (number in its list, (list's name, item), byte)."""
-    window = _Window(stream, label)
+    window = Window(stream, label)
     _expect(window, "{", label)
     seen = set()
     while window.peek() != "}":
@@ -198,7 +200,7 @@ def _members(
         raise CorruptFile(f"{label}: it has no list of annotations. Is this a file of COCO?")
 
 
-def _expect(window: _Window, char: str, label: str) -> None:
+def _expect(window: Window, char: str, label: str) -> None:
     found = window.peek()
     if found != char:
         what = repr(found) if found else "the end of the file: it breaks off. Copy or download it again"
@@ -224,7 +226,8 @@ def _region(entry: dict[str, Any]) -> tuple[str, Iterable[float]]:
 
 
 def _attributes(entry: dict[str, Any]) -> tuple[str | None, Iterable[float]]:
-    noted = [_plain(word) for word in entry.get("attributes") or ()]
+    told = entry.get("attributes") or ()
+    noted = [_plain(word) for word in ([told] if isinstance(told, str) else told)]
     name = _name(entry)
     return (f"{', '.join(filter(None, noted))} {name}" if any(noted) and name else None), _box(entry)
 

@@ -18,7 +18,6 @@ from svit_builder.annotations.table import Table, open_image_data, open_table
 from svit_builder.generate.protocol import Annotated, Object, Region
 from svit_datasets.boxes import Box
 from svit_datasets.cache import cache_root
-from svit_datasets.errors import OptionError
 from svit_datasets.storage import Storage
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Annotations", "open_annotations"]
 
+_AT_ONCE = ("objects", "region_descriptions", *COCO)  # the others only where a photo has no region
 _CHUNK = 64  # photos that are read together
 
 _Found = dict[int, tuple[list[str], list[float]]]
@@ -69,12 +69,11 @@ def open_annotations(
     cache = cache_root(cache_dir)
     sources = find_sources(str(place), storage)
     photos = open_image_data(sources["image_data"][0], storage, cache)
-    eager = ("objects", "region_descriptions", *COCO)  # the others only where a photo has no region
-    tables = {kind: tuple(open_table(s, storage, cache) for s in sources.get(kind, ())) for kind in eager}
+    tables = {kind: tuple(open_table(s, storage, cache) for s in sources.get(kind, ())) for kind in _AT_ONCE}
     return Annotations(sources, tables, photos, dict(sizes or {}), storage, cache)
 
 
-@dataclass
+@dataclass(eq=False)
 class Annotations:
     """What people wrote of the photos of Visual Genome. Holds indexes only, about 20 MB for all of it; pickles."""
 
@@ -111,12 +110,12 @@ class Annotations:
 
     @cached_property
     def image_ids(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The ids of photos with a known size of which anything is written: int64, ascending."""
+        """The ids of photos with a known size of which objects, regions or COCO tell anything: int64, ascending."""
         ids, width, height, coco = self._photos
         sized = (width > 0) & (height > 0) | np.isin(ids, np.fromiter(self._sizes, dtype=np.int64))
         told = np.zeros(len(ids), dtype=bool)
-        for kind, tables in self._tables.items():
-            for table in tables:
+        for kind in _AT_ONCE:
+            for table in self._tables[kind]:
                 told |= np.isin(coco if kind in COCO else ids, table.keys)
         others = np.setdiff1d(np.fromiter(self._sizes, dtype=np.int64), ids)  # not in image_data
         own = [table.keys for table in self._tables["objects"] + self._tables["region_descriptions"]]
@@ -198,8 +197,6 @@ class Annotations:
         if told is None:
             return []
         texts, numbers = told
-        if len(numbers) != 4 * len(texts):
-            raise OptionError(f"{len(texts)} texts and {len(numbers)} numbers do not belong together.")
         found: dict[tuple[str, Box], None] = {}
         sides = iter(numbers)
         for text, x, y, w, h in zip(texts, sides, sides, sides, sides, strict=True):

@@ -36,7 +36,7 @@ _DIALOGUES, _TURNS, _THOUGHTS, _REFERRINGS = 3, 5, 15, 10  # what the prompts as
 def compose(messages: Sequence[Mapping[str, Any]], *, seed: int) -> str:
     """Return a reply to the messages of `svit_builder.generate.prompts.messages`.
 
-    Deterministic: the same messages and seed give the same reply, in any process. About 1 to 3 ms. Where the notes
+    Deterministic: the same messages and seed give the same reply, in any process. Takes 0.5 to 5 ms. Where the notes
     have not ground enough for the number of questions that the prompt asks for, there are fewer.
 
     Args:

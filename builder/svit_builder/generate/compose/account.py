@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from svit_builder.generate.compose.places import spot
-from svit_builder.generate.compose.sights import first_words, overview, some, told
+from svit_builder.generate.compose.sights import as_sentence, overview, some, told
 from svit_builder.generate.compose.thoughts import surroundings
 from svit_builder.generate.compose.words import listed, phrase, sentence
 
@@ -26,7 +26,7 @@ def account(notes: Notes, rng: Random) -> str:
 def _whole(notes: Notes, rng: Random) -> str:
     if len(notes.captions) < 2:
         return overview(notes, rng).replace("It shows", "The photo shows", 1)
-    return " ".join(map(first_words, rng.sample(notes.captions, 2)))
+    return " ".join(map(as_sentence, rng.sample(notes.captions, 2)))
 
 
 def _things(notes: Notes) -> str:

@@ -64,7 +64,8 @@ _NOT_REALLY = frozenset({"teddy", "toy", "stuffed", "hot", "rocking", "fake", "p
 @cache
 def sorts_of(name: str) -> frozenset[str]:
     """Return the sorts that a name belongs to, by its last word."""
-    first, *_, word = ["", *name.lower().split()] if " " not in name else name.lower().split()
-    if first in _NOT_REALLY:
+    first, *others = name.lower().split()
+    if others and first in _NOT_REALLY:
         return frozenset()
+    word = others[-1] if others else first
     return frozenset(sort for sort, words in SORTS.items() if word in words)

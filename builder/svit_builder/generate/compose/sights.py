@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from svit_builder.generate.compose.notes import Kind, Notes
 
-__all__ = ["TOPICS", "first_words", "overview", "said_of"]
+__all__ = ["TOPICS", "as_sentence", "overview", "said_of"]
 
 
 def overview(notes: Notes, rng: Random) -> str:
     """Return a sentence about the whole photo: somebody's own, or what stands out."""
     if notes.captions:
-        return first_words(rng.choice(notes.captions))
+        return as_sentence(rng.choice(notes.captions))
     if notes.kinds:
         return sentence(f"it shows {listed(some(kind) for kind in notes.kinds[:4])}")
     if notes.remarks:
@@ -34,7 +34,7 @@ def overview(notes: Notes, rng: Random) -> str:
     return "Nothing can be named with certainty."
 
 
-def first_words(caption: str) -> str:
+def as_sentence(caption: str) -> str:
     """Return a caption as a sentence; what was typed in capitals only is put right."""
     return sentence(caption.lower() if caption.isupper() else caption)
 

@@ -47,7 +47,7 @@ def messages(context: Context, *, version: str = VERSION, few_shot: bool = False
     Args:
         context: of one of the four tasks.
         version: of the wording; only "svit-1".
-        few_shot: put a drawn scene with a whole reply between; costs 900 to 2,700 tokens a request.
+        few_shot: put a drawn scene with a whole reply between; costs an estimated 900 to 2,400 tokens a request.
         json_schema: ask for JSON, and give the schema as ``response_format``.
 
     Raises:
