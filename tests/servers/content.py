@@ -47,6 +47,10 @@ class Content:
         etag = f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
         return cls(path, found.st_size, etag, formatdate(found.st_mtime, usegmt=True))
 
+    def whole(self) -> bytes:
+        """All bytes."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
     def part(self, start: int, size: int) -> bytes | memoryview | FilePart:
         """The bytes from `start`."""
         if isinstance(self.source, bytes):

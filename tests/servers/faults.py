@@ -27,6 +27,7 @@ Kind = Literal[
     "no_range",  # 200 with the whole file although a range was wanted
     "changed_etag",  # another ETag and Last-Modified; with `other_bytes` also other bytes
     "wrong_content_range",  # the right bytes under a Content-Range that starts elsewhere
+    "cut",  # `keep` bytes of the request's body are read, then a connection reset; the request is not handled
 ]
 
 OTHER_BYTES = bytes(range(255, -1, -1))
@@ -46,6 +47,7 @@ class Fault:
     keep: int | None = 0  # body bytes sent before it goes wrong; None: not even the status line is sent
     seconds: float | None = None  # for "stall" and "slow"; None: until released, and 1 s
     other_bytes: bool = False  # for "changed_etag": every bit of the body is turned
+    handled: bool = True  # whether the server does what was asked before it answers, or fails to
 
     def bent(self, status: int, headers: Mapping[str, str], body: bytes) -> Response:
         """The answer as this fault changes it; one that is cut while it is sent stays whole here."""

@@ -1,65 +1,39 @@
-"""A Hugging Face Hub on loopback, as small as reading dataset repositories needs.
+"""A Hugging Face Hub on loopback, as small as dataset repositories need; here is who may do what, and how it is read.
 
 Answers as the real one does to huggingface_hub 2.4 and datasets 5.2: status codes, error headers and messages, links
-between pages, ETags, a redirect to another origin for LFS files when `cdn` is given. Not here: writing (another module
-may append to ``hub.routes``), models, Spaces, Xet, the dataset viewer.
+between pages, ETags, a redirect to another origin for LFS files when `cdn` is given. What changes something is in
+`writing`. Not here: models, Spaces, Xet, the dataset viewer.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode
 
+from .calls import DATE, REPO, REVISION, Call, HubError, Route, json_answer
 from .content import answer
 from .loop import LoopServer
 from .messages import Request, Response
 from .repositories import Blob, Commit, Repository
+from .writing import WRITING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from .http import FileServer
 
-DATE = "2026-01-01T00:00:00.000Z"  # of every commit
-
-
-class HubError(Exception):
-    """An answer in the Hub's way of refusing: huggingface_hub chooses its exception by `code`."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        """`code` may be empty, as it is on the real Hub for bad credentials."""
-        super().__init__(message)
-        named = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {}), **(headers or {})}
-        self.response = _json({"error": message}, status=status, headers=named)
-
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request that has found its route."""
+class User:
+    """Who a token belongs to."""
 
-    request: Request
-    names: Mapping[str, str]  # the route's groups, unquoted
-    query: Mapping[str, str]
-
-    def fields(self) -> Mapping[str, Any]:
-        """The body: JSON, or a form with its values in lists."""
-        if "json" in self.request.headers.get("content-type", ""):
-            fields: dict[str, Any] = json.loads(self.request.body)
-            return fields
-        return parse_qs(self.request.body.decode())
-
-
-class Route(NamedTuple):
-    """Which function answers what."""
-
-    method: str  # GET answers HEAD as well
-    pattern: re.Pattern[str]  # of the quoted path
-    answer: Callable[[Hub, Call], Response]
+    name: str
+    organizations: tuple[str, ...] = ()  # whose repositories the user may change
+    role: str = "write"  # of the token: "read" may change nothing
 
 
 class Hub(LoopServer):
@@ -76,13 +50,13 @@ class Hub(LoopServer):
         super().__init__(latency=latency, port=port)
         self.cdn = cdn
         self.page = page
-        self.routes = list(READING)
-        self.users: dict[str, str] = {}  # token -> name; any other token is refused
+        self.routes = [*READING, *WRITING]
+        self.users: dict[str, User] = {}  # by token; any other token is refused
         self.repositories: dict[str, Repository] = {}
 
-    def add_user(self, name: str, token: str) -> None:
-        """Let `token` log in."""
-        self.users[token] = name
+    def add_user(self, name: str, token: str, *organizations: str, role: str = "write") -> None:
+        """Let `token` log in, as a member of `organizations`."""
+        self.users[token] = User(name, organizations, role)
 
     def add_dataset(
         self,
@@ -102,14 +76,17 @@ class Hub(LoopServer):
         repository = self.repositories.setdefault(repo_id, Repository(repo_id))
         repository.gated, repository.private = gated, private
         if token is not None:
-            self.users.setdefault(token, "user")
+            self.users.setdefault(token, User("user"))
             repository.readers.add(token)
         commit = repository.commit(revision, blobs, f"commit {len(repository.commits) + 1}")
-        for path, blob in blobs.items():
-            if self.cdn is not None and blob.sha256 is not None:
-                source = files[path]
-                self.cdn.put(blob.sha256, source if isinstance(source, bytes) else source.read_bytes())
+        self.send_to_cdn(commit)
         return commit.oid
+
+    def send_to_cdn(self, commit: Commit) -> None:
+        """Put the LFS files of a commit where requests for them are sent."""
+        for blob in commit.files.values():
+            if self.cdn is not None and blob.sha256 is not None:
+                self.cdn.put(blob.sha256, blob.content.whole())
 
     def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
         """The environment of a process for which this is the Hub: huggingface_hub reads it when it is imported."""
@@ -144,11 +121,33 @@ class Hub(LoopServer):
     def repository(self, call: Call) -> Repository:
         """The repository, when the asker may know of it."""
         repository, token = self.repositories.get(call.names["repo"]), self.token(call.request)
-        if repository is not None and (not repository.private or token in repository.readers):
+        if repository is not None and (not repository.private or self._reads(repository, token)):
             return repository
         if token is None:  # the real Hub does not say whether it is missing or private
             raise HubError(401, "RepoNotFound", "Invalid username or password.")
         raise HubError(404, "RepoNotFound", "Repository not found")
+
+    def _reads(self, repository: Repository, token: str | None) -> bool:
+        """Whether files that are not for everyone are for this token: of a reader, or of an owner."""
+        user = self.users.get(token or "")
+        owners = () if user is None else (user.name, *user.organizations)
+        return token in repository.readers or repository.id.partition("/")[0] in owners
+
+    def user(self, request: Request) -> User:
+        """Who asks; nobody is refused."""
+        token = self.token(request)
+        if token is None:
+            raise HubError(401, "", "Invalid username or password.")
+        return self.users[token]
+
+    def check_namespace(self, namespace: str, request: Request) -> None:
+        """Refuse changes of what belongs to others."""
+        user = self.user(request)
+        if user.role != "write":
+            raise HubError(403, "", "You need a token with write access")
+        if namespace not in {user.name, *user.organizations}:
+            text = f'You don\'t have the rights to create a dataset under the namespace "{namespace}"'
+            raise HubError(403, "", text)
 
     def commit(self, call: Call) -> tuple[Repository, Commit]:
         """The repository and its commit at the wanted revision."""
@@ -162,7 +161,7 @@ class Hub(LoopServer):
     def check_terms(self, repository: Repository, request: Request) -> None:
         """Refuse files of a gated repository to all but its readers."""
         token = self.token(request)
-        if not repository.gated or token in repository.readers:
+        if not repository.gated or self._reads(repository, token):
             return
         restricted = f"Access to dataset {repository.id} is restricted"
         if token is None:
@@ -174,16 +173,15 @@ class Hub(LoopServer):
 
 
 def _whoami(hub: Hub, call: Call) -> Response:
-    token = hub.token(call.request)
-    if token is None:
-        raise HubError(401, "", "Invalid username or password.")
-    auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": "read"}}
-    return _json({"type": "user", "id": hub.users[token], "name": hub.users[token], "orgs": [], "auth": auth})
+    user = hub.user(call.request)
+    auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": user.role}}
+    organizations = [{"type": "org", "name": name} for name in user.organizations]
+    return json_answer({"type": "user", "id": user.name, "name": user.name, "orgs": organizations, "auth": auth})
 
 
 def _auth_check(hub: Hub, call: Call) -> Response:
     hub.check_terms(hub.repository(call), call.request)
-    return _json({})
+    return json_answer({})
 
 
 def _info(hub: Hub, call: Call) -> Response:
@@ -201,14 +199,14 @@ def _info(hub: Hub, call: Call) -> Response:
         "createdAt": DATE,
         "lastModified": DATE,
         "private": repository.private,
-        "gated": "auto" if repository.gated else False,
+        "gated": "auto" if repository.gated is True else repository.gated,
         "disabled": False,
         "tags": [],
         "downloads": 0,
         "likes": 0,
         "siblings": siblings,
     }
-    return _json(named)
+    return json_answer(named)
 
 
 def _tree(hub: Hub, call: Call) -> Response:
@@ -224,7 +222,7 @@ def _tree(hub: Hub, call: Call) -> Response:
     if end < len(entries):
         query = urlencode({**call.query, "cursor": end})
         headers["Link"] = f'<{hub.url}{call.request.path}?{query}>; rel="next"'
-    return _json([_dated(entry, commit, expand=expand) for entry in entries[start:end]], headers=headers)
+    return json_answer([_dated(entry, commit, expand=expand) for entry in entries[start:end]], headers=headers)
 
 
 def _paths_info(hub: Hub, call: Call) -> Response:
@@ -232,7 +230,7 @@ def _paths_info(hub: Hub, call: Call) -> Response:
     fields = call.fields()
     expand = str(fields.get("expand", "")).lower().strip("[']") in {"true", "1"}
     entries = [commit.entry(path) for path in fields.get("paths", [])]
-    return _json([_dated(entry, commit, expand=expand) for entry in entries if entry])
+    return json_answer([_dated(entry, commit, expand=expand) for entry in entries if entry])
 
 
 def _refs(hub: Hub, call: Call) -> Response:
@@ -247,18 +245,23 @@ def _refs(hub: Hub, call: Call) -> Response:
         for name, oid in refs
         if name.startswith("refs/convert/")
     ]
-    return _json({"branches": branches, "converts": converts, "tags": [], "pullRequests": []})
+    tags = [
+        {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid}
+        for name, oid in hub.repository(call).tags.items()
+    ]
+    pulls = [{"name": name, "ref": name, "targetCommit": oid} for name, oid in refs if name.startswith("refs/pr/")]
+    told = {"pullRequests": pulls} if "include_prs" in call.query else {}
+    return json_answer({"branches": branches, "converts": converts, "tags": tags, **told})
 
 
 def _commits(hub: Hub, call: Call) -> Response:
-    repository, _ = hub.commit(call)
-    newest_first = reversed(repository.commits.values())
-    return _json(
-        [
-            {"id": commit.oid, "title": commit.title, "message": "", "authors": [{"user": "user"}], "date": DATE}
-            for commit in newest_first
-        ]
-    )
+    repository, commit = hub.commit(call)
+    found = []
+    while commit is not None:
+        told = {"id": commit.oid, "title": commit.title, "message": "", "authors": [{"user": "user"}], "date": DATE}
+        found.append(told)
+        commit = repository.commits.get(commit.parent or "")
+    return json_answer(found)
 
 
 def _resolve(hub: Hub, call: Call) -> Response:
@@ -279,12 +282,6 @@ def _dated(entry: Mapping[str, Any], commit: Commit, *, expand: bool) -> Mapping
     return {**entry, "lastCommit": last_commit} if expand else entry
 
 
-def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(status, {"Content-Type": "application/json", **(headers or {})}, json.dumps(value).encode())
-
-
-REPO = r"(?P<repo>[^/]+/[^/]+)"
-REVISION = r"(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+)"  # a quoted refs%2Fconvert%2Fparquet is one segment
 READING = (
     Route("GET", re.compile(r"/api/whoami-v2"), _whoami),
     Route("GET", re.compile(rf"/api/datasets/{REPO}"), _info),

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 from .faults import Fault, FaultPlan
-from .messages import Request, Response, read_request
+from .messages import Request, Response, read_body, read_head
 
 
 class Served(NamedTuple):
@@ -27,10 +27,11 @@ class Served(NamedTuple):
     range: str | None
     status: int  # 0 when a fault left the request without an answer
     authorization: str | None  # the header, to see who sends a token where
+    received: int = 0  # bytes of the request's body
 
 
 class Log:
-    """What was asked and how many body bytes were sent, counted before they are sent: never behind the client."""
+    """What was asked and how many body bytes went both ways; sent ones are counted before: never behind the client."""
 
     def __init__(self) -> None:
         """Empty."""
@@ -39,12 +40,14 @@ class Log:
     def reset(self) -> None:
         """Forget everything so far."""
         self.requests: list[Served] = []
-        self.body_bytes = 0
+        self.body_bytes = 0  # sent
+        self.received_bytes = 0  # of requests' bodies
 
     def add(self, request: Request, status: int) -> None:
         """Write one line."""
         sender = request.headers.get("authorization")
-        self.requests.append(Served(request.method, unquote(request.target), request.range, status, sender))
+        size = len(request.body)
+        self.requests.append(Served(request.method, unquote(request.target), request.range, status, sender, size))
 
 
 class LoopServer:
@@ -134,13 +137,18 @@ class LoopServer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer request after request until either side hangs up."""
         try:
-            while (request := await read_request(reader)) is not None:
+            while (request := await read_head(reader)) is not None:
                 fault = self.faults.take(request.method, unquote(request.target))
+                if fault is not None and fault.kind == "cut":
+                    await self._cut(reader, writer, request, fault)
+                    break
+                request = replace(request, body=await read_body(reader, request))
+                self.log.received_bytes += len(request.body)
                 if self.latency:
                     await asyncio.sleep(self.latency)
                 if fault is not None and fault.kind == "no_range":
                     request = replace(request, headers={k: v for k, v in request.headers.items() if k != "range"})
-                response = self.handle(request)
+                response = self.handle(request) if fault is None or fault.handled else Response(503)
                 if fault is None:
                     await self._send(writer, request, response)
                 elif await self._misbehave(writer, request, response, fault):
@@ -153,6 +161,16 @@ class LoopServer:
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
+
+    async def _cut(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, fault: Fault
+    ) -> None:
+        """Take in a part of the body, and hang up."""
+        size = min(fault.keep or 0, int(request.headers.get("content-length", 0)))
+        body = await reader.readexactly(size)
+        self.log.received_bytes += len(body)
+        self.log.add(replace(request, body=body), 0)
+        _reset_on_close(writer)
 
     async def _send(self, writer: asyncio.StreamWriter, request: Request, response: Response) -> None:
         """Write head and body; the head travels with the first piece, in one packet."""

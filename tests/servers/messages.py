@@ -89,8 +89,8 @@ class Response:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection; None when the client has closed it between two."""
+async def read_head(reader: asyncio.StreamReader) -> Request | None:
+    """The next request of a connection, its body still to be read; None when the client has closed it between two."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
@@ -98,11 +98,14 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     first, *lines = head[:-4].decode("latin-1").split("\r\n")
     method, target, _version = first.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if "chunked" in headers.get("transfer-encoding", ""):
-        body = await _read_chunked(reader)
-    else:
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, target, headers, body)
+    return Request(method, target, headers)
+
+
+async def read_body(reader: asyncio.StreamReader, request: Request) -> bytes:
+    """The body that follows the head."""
+    if "chunked" in request.headers.get("transfer-encoding", ""):
+        return await _read_chunked(reader)
+    return await reader.readexactly(int(request.headers.get("content-length", 0)))
 
 
 async def _read_chunked(reader: asyncio.StreamReader) -> bytes:

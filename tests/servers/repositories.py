@@ -28,12 +28,12 @@ class Blob:
     sha256: str | None  # of the file, when it is kept in LFS
 
     @classmethod
-    def of(cls, path: str, source: bytes | Path) -> Blob:
-        """The file `source` as it would lie at `path`."""
+    def of(cls, path: str, source: bytes | Path, *, lfs: bool | None = None) -> Blob:
+        """The file `source` as it would lie at `path`; `lfs` decides where it is kept, instead of name and size."""
         content = Content.of_bytes(source) if isinstance(source, bytes) else Content.of_file(source)
         if content is None:
             raise FileNotFoundError(source)
-        if not path.endswith(LFS_SUFFIXES) and content.size < LFS_SIZE:
+        if not (path.endswith(LFS_SUFFIXES) or content.size >= LFS_SIZE if lfs is None else lfs):
             data = source if isinstance(source, bytes) else source.read_bytes()
             oid, sha256 = _git_oid(data), None
         else:
@@ -57,6 +57,7 @@ class Commit:
     oid: str
     title: str
     files: Mapping[str, Blob]  # by path
+    parent: str | None = None  # the commit before
 
     def entries(self, folder: str, *, recursive: bool) -> Iterator[dict[str, Any]]:
         """Files and folders below `folder` ("" for the root) as the Hub's tree lists them."""
@@ -84,27 +85,50 @@ class Commit:
 
 
 @dataclass(slots=True)
+class PullRequest:
+    """Changes that wait to be merged."""
+
+    number: int  # from 1
+    title: str
+    author: str
+    target: str  # a branch
+    is_open: bool = True
+
+    @property
+    def ref(self) -> str:
+        """Where its commits are."""
+        return f"refs/pr/{self.number}"
+
+
+@dataclass(slots=True)
 class Repository:
-    """One dataset repository; changes by ``commit`` only."""
+    """One dataset repository; files change by ``commit`` only."""
 
     id: str  # "namespace/name"
-    gated: bool = False  # listed for everyone, files only for `readers`
+    gated: bool | str = False  # "auto" or "manual": listed for everyone, files only for `readers`
     private: bool = False  # does not exist but for `readers`
     readers: set[str] = field(default_factory=set)  # tokens
     commits: dict[str, Commit] = field(default_factory=dict)  # by oid, oldest first
-    refs: dict[str, str] = field(default_factory=dict)  # branch, tag or refs/… -> oid
+    refs: dict[str, str] = field(default_factory=dict)  # branch or refs/… -> oid
+    tags: dict[str, str] = field(default_factory=dict)  # name -> oid
+    pull_requests: dict[int, PullRequest] = field(default_factory=dict)  # by number
+    objects: dict[str, bytes] = field(default_factory=dict)  # LFS's, by sha256; committed or not
 
-    def commit(self, revision: str, files: Mapping[str, Blob], title: str) -> Commit:
-        """Make `files` the whole of `revision`, which is created where it is missing."""
+    def commit(self, revision: str, files: Mapping[str, Blob], title: str, *, parent: str | None = "head") -> Commit:
+        """Make `files` the whole of `revision`, which is created where it is missing.
+
+        `parent` is the commit before: where `revision` points now, unless another or none is given.
+        """
+        before = self.refs.get(revision) if parent == "head" else parent
         listing = "".join(f"{path} {blob.oid}\n" for path, blob in sorted(files.items()))
         oid = hashlib.sha1(f"{self.id} {len(self.commits)} {title}\n{listing}".encode()).hexdigest()
-        self.commits[oid] = Commit(oid, title, dict(files))
+        self.commits[oid] = Commit(oid, title, dict(files), before)
         self.refs[revision] = oid
         return self.commits[oid]
 
     def at(self, revision: str) -> Commit | None:
         """The commit with this id, or to which this branch or tag points."""
-        return self.commits.get(self.refs.get(revision, revision))
+        return self.commits.get(self.refs.get(revision, self.tags.get(revision, revision)))
 
 
 def _git_oid(data: bytes) -> str:
