@@ -21,6 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from svit_builder.build import build
+from svit_builder.publish import publish
+from svit_builder.generate.plan import Settings
+from svit_builder.generate.run import Job, generate
 
 import svit_datasets
 from svit_datasets import errors, load_dataset
@@ -32,6 +36,7 @@ from svit_datasets.sources import read_holdout
 from svit_datasets.storage import Storage
 from svit_datasets.tasks import TASKS
 from tests.servers import Fault, FileServer, Hub
+from tests.servers.chat import ChatServer
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -51,7 +56,7 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     found = []
     text = page.read_text("utf-8")
-    for match in re.finditer(r"(<!-- not run: .+ -->\n+)?^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"(<!-- not run: [^\n]+ -->\n+)?^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         line = text.count("\n", 0, match.start(3)) + 1
         found.append(Block(match[2], match[3], line, run=match[1] is None))
     return found
@@ -297,6 +302,29 @@ def broken_box(_):
     ChatRenderer("chatml", boxes="qwen2_vl", on_bad_box="raise").render(chat_row("<st>A dog<ed> [0.5, 0.2, 0.3]."))
 
 
+def parts_missing(stage):
+    build(stage.root / "built", data_dir=stage.root, configs=["detail_description"], finish=True, cache_dir=stage.cache)
+
+
+def no_right(stage):
+    publish(stage.root, "ORG/svit")
+
+
+def no_key(stage):
+    with ChatServer(key="another") as server, as_host(server):
+        urls = (f"{server.url}/v1",)
+        generate(
+            Job(
+                stage.root / "made",
+                str(stage.root),
+                Settings(model="my-model"),
+                base_urls=urls,
+                key_name="MY_KEY",
+                cache_dir=str(stage.cache),
+            )
+        )
+
+
 PROVOKED = {
     "OptionError": wrong_option,
     "SourceNotFound": no_folder,
@@ -315,6 +343,9 @@ PROVOKED = {
     "TemplateLossError": unknown_image_token,
     "EncodeError": empty_answer,
     "BadBox": broken_box,
+    "BuildError": parts_missing,
+    "PublishError": no_right,
+    "EndpointError": no_key,
     "MissingDependency": no_package,
 }
 

@@ -19,12 +19,12 @@ from svit_datasets.errors import SvitError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "build": "Make the Parquet files of the Hub dataset from your copy of the files.",
+    "build": "Make the Hub dataset's Parquet files from your copy.",
     "check": "Report what is wrong with a dataset; write a cleaned copy.",
     "demo": "Stream a small drawn corpus; needs neither data nor network.",
     "doctor": "Say whether the Hub and its viewer would take what you built.",
     "export": "Write a configuration as another trainer's files.",
-    "generate": "Make SVIT-style data from annotations with a language model.",
+    "generate": "Make SVIT-style data from annotations.",
     "head": "Print the first rows of a configuration.",
     "inspect": "Count what is in your copy of the files, and what is wrong with it.",
     "publish": "Send what you built to the Hub; go on where it broke off.",
@@ -32,7 +32,7 @@ COMMANDS = {
     "sample": "Write a small corpus of drawn scenes in the real layout.",
     "select": "Choose the most informative part of a dataset.",
     "sources": "List the published files, and which of them you have.",
-    "stats": "Count and plot what a dataset says; compare it with the paper's table.",
+    "stats": "Count what a dataset says; the paper's table beside it.",
     "templates": "Say what chat templates do with images, roles and ends of turns.",
     "view": "Look at a dataset in the browser: photos, chats, boxes, plots.",
 }
@@ -78,16 +78,17 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="svit-datasets", prog_name="svit")
 def main() -> None:
-    """Load, look at and check SVIT: 4.2 million visual-instruction QAs on Visual Genome photos.
+    """Load, look at, publish and make SVIT: 4.2 million visual-instruction QAs on Visual Genome photos.
 
     \b
     Examples:
       svit demo                    see it work, without data or network
       svit sample ./svit-sample    write a small corpus to try things on
       svit head complex_reasoning --data-dir ./svit-sample
-      svit inspect /data/svit      count what is in your own copy
+      svit view ./svit-sample      look at it in the browser
       svit render complex_reasoning --tokenizer vicuna_v1
-      svit sources --check         what is where, and does it answer
+      svit build ./svit --data-dir /data/svit && svit doctor ./svit
+      svit generate --annotations /data/vg --out ./generated
     """  # noqa: D301 - click reads the \b as "leave these lines as they are"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
