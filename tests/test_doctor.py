@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -12,10 +13,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from click.testing import CliRunner
 from datasets import Features
 from huggingface_hub import DatasetCard, DatasetCardData
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from svit_builder.build import build
 from svit_builder.doctor import RULES, examine, passes
@@ -28,7 +30,9 @@ from svit_datasets.errors import SourceNotFound
 from svit_datasets.sample import write_sample
 from svit_datasets.storage import Storage
 from tests.servers import FileServer, Hub
+from tests.strategies import ANY_JSON
 
+REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 CONFIGS = ("complex_reasoning", "core_150k")
 PHOTO = 5 << 20  # bytes; large enough to run into limits
 
@@ -64,6 +68,23 @@ def test_what_is_built_passes(corpus, tmp_path, options):
     assert not_ok(results) == set()
     optional = {"url_columns", "statistics"}  # where no column is a text
     assert {result.rule for result in results} | optional == set(RULES)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real photos are not here")
+def test_what_is_built_of_real_photos_passes(tmp_path):
+    ids = sorted(int(path.stem) for path in (REAL / "images").glob("VG_100K*/*.jpg"))
+    turns = [{"from": "user", "value": "Which photo is it?"}, {"from": "gpt", "value": "One of Visual Genome's."}]
+    items = [{"image_id": image_id, "conversations": [{"content": turns}]} for image_id in ids]
+    data_dir = tmp_path / "mine"
+    (data_dir / "data").mkdir(parents=True)
+    (data_dir / "data/complex_reasoning.json").write_text(json.dumps(items))
+    shutil.copy(REAL / "svit/test_image_ids.txt", data_dir)
+    options = {"configs": ["complex_reasoning"], "images": REAL / "images", "cache_dir": tmp_path / "cache"}
+    build(tmp_path / "svit", data_dir=data_dir, num_workers=0, **options)
+    results = examine(tmp_path / "svit", verify=True)
+    assert not_ok(results) == set()
+    assert f"This copy has {len(ids)} of the 108,077 images" in (tmp_path / "svit/README.md").read_text("utf-8")
 
 
 # One bad folder a rule -----------------------------------------------------------------------------------------------
@@ -527,6 +548,41 @@ def test_files_of_a_writer_that_tells_no_levels_are_read(folder):
     findings = RULES["image_cells"].check(replace(opened, files=files))
     broken = [(finding.figure, finding.where) for finding in findings if finding.bad]
     assert broken == [("1 photo at web addresses", "complex_reasoning/train-00000-of-00001.parquet, column image")]
+
+
+JUNK = [None, True, -1, 2.5, "x", "**", "[", "../x", [], {}, [None], [1], ["a"], [{}], {"a": 1}]
+JUNK += [{"split": "train"}, [{"split": "train"}], [{"split": "train", "path": 3}], [{"name": 3}]]
+
+
+def places(value, path=()):
+    """Every place of nested values below the outermost."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(value[key], (*path, key))
+
+
+@pytest.fixture(scope="module")
+def card_to_spoil(good, tmp_path_factory):
+    root = tmp_path_factory.mktemp("junk") / "svit"
+    shutil.copytree(good, root)
+    folder = Folder(root)
+    folder.describe()
+    return root / "README.md", DatasetCard.load(root / "README.md").data.to_dict()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_card_of_any_shape_is_examined(card_to_spoil, data):
+    """What a card says may be anything: it is found fault with, or has no bearing; it ends nothing."""
+    path, metadata = card_to_spoil
+    metadata = copy.deepcopy(metadata)
+    *outer, last = data.draw(st.sampled_from(list(places(metadata))))
+    value = metadata
+    for key in outer:
+        value = value[key]
+    value[last] = data.draw(st.sampled_from(JUNK) | ANY_JSON)
+    path.write_text(f"---\n{yaml.safe_dump(metadata)}\n---\n")
+    assert {result.rule for result in examine(path.parent)} >= {"card", "parquet", "offset_index"}
 
 
 @pytest.mark.parametrize(

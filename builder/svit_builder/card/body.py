@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Features, Image, List
 
 from svit_builder.card.metadata import LICENCE
-from svit_builder.card.words import CITATION, COLUMNS, PRETTY_NAME, SUMMARY, SUMMARY_GENERATED, UPSTREAM
+from svit_builder.card.words import CITATION, COLUMNS, SUMMARY, SUMMARY_GENERATED, UPSTREAM
 from svit_datasets.repository import digest_of_holdout
 from svit_datasets.sample.corpus import make_corpus
 
@@ -41,11 +41,14 @@ def body_values(
     names = {config.task.name for config in configs}
     forms = {config.task.form for config in configs}
     held_out = sorted({str(file.entry["holdout"]) for _, split in splits for file in split.files} - {"None"})
+    models = _told(facts, "models") or "a model that is not named"
     without = sum(split.without_photo for _, split in splits)
     return {
         "number": number,
-        "pretty_name": PRETTY_NAME,
-        "summary": SUMMARY_GENERATED if facts.build.get("generator") else SUMMARY,
+        "summary": SUMMARY_GENERATED.format(models=models) if facts.generated else SUMMARY,
+        "generated": bool(facts.generated),
+        "models": models,
+        "prompts": _told(facts, "prompts"),
         "sample": _is_sample(facts, held_out),
         "images": len(facts.images),
         "configs_table": _configs_table(facts),
@@ -64,14 +67,14 @@ def body_values(
         "padded": "llava" in forms,
         "held_out": " and ".join(map(code, held_out)),
         "statistics_table": _statistics_table(statistics),
-        "generator": _generator(facts),
         "version": facts.build.get("version"),
         "sources_table": _sources_table(facts),
         "known_bad": _known_bad(facts),
         "without_photo": without and f"{number(without)} row{' has' if without == 1 else 's have'}",
         "licence": LICENCE,
         "upstream_table": table(
-            ["what", "terms", "where"], [[what, terms, f"<{url}>"] for what, terms, url in UPSTREAM]
+            ["what", "terms", "where"],
+            [[what, terms, f"<{url}>"] for what, terms, url in UPSTREAM[1 if facts.generated else 0 :]],
         ),
         "mixed": "mix_665k" in names,
         "citation": CITATION,
@@ -162,7 +165,7 @@ def _statistics_table(statistics: Sequence[Statistics]) -> str:
         "words a question",
         "words an answer",
         "yes or no",
-        "questions told apart",
+        "different questions",
     ]
     rows = []
     for one in statistics:
@@ -198,13 +201,9 @@ def _sources_table(facts: FolderFacts) -> str:
     return table(heading, rows) if rows else ""
 
 
-def _generator(facts: FolderFacts) -> str:
-    """Say what generated the text; "" where it is SVIT's own, or the manifest does not tell."""
-    told = facts.build.get("generator")
-    if not told:
-        return ""
-    models, prompts = (" and ".join(map(code, told[key])) for key in ("models", "prompts"))
-    return f"{models}, asked with prompts {prompts}"
+def _told(facts: FolderFacts, key: str) -> str:
+    """Return what `svit generate` tells under a key, as words; "" where it tells nothing."""
+    return " and ".join(map(code, facts.generated.get(key) or ()))
 
 
 def _known_bad(facts: FolderFacts) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Image, List
 
-from svit_builder.card.words import CITATION, COLUMNS, PRETTY_NAME
+from svit_builder.card.metadata import pretty_name
+from svit_builder.card.words import CITATION, COLUMNS
 from svit_datasets.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["croissant_json"]
 
 _PARQUET = "application/x-parquet"
+_ABOUT = "Visual-instruction questions and answers on Visual Genome photos."
 _TYPES = {"int64": "cr:Int64", "int32": "cr:Int32", "string": "sc:Text"}
 _TERMS = {  # the context that the specification gives
     "@language": "en",
@@ -75,8 +77,8 @@ def croissant_json(facts: FolderFacts, repo_id: str | None) -> str:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "svit",
-        "alternateName": PRETTY_NAME,
-        "description": "Visual-instruction questions and answers on Visual Genome photos; a row is a photo.",
+        "alternateName": pretty_name(facts),
+        "description": _ABOUT if not facts.generated else f"{_ABOUT} Generated in the way of SVIT; not its text.",
         "license": "https://creativecommons.org/licenses/by/4.0/",
         "url": f"https://huggingface.co/datasets/{repo_id}" if repo_id else "https://arxiv.org/abs/2307.04087",
         "citeAs": CITATION.partition("\n\n")[0],

@@ -124,6 +124,11 @@ class FolderFacts:
         return next((config for config in self.configs if config.task.name == "conversation"), self.configs[0])
 
     @property
+    def generated(self) -> dict[str, Any]:
+        """What is known of how `svit generate` made the text: models, prompts; {} where it is SVIT's own."""
+        return dict(self.build.get("generator") or {})
+
+    @property
     def answers(self) -> int:
         """How many different answers there are at least: those of the four tasks, else of the largest configuration."""
         counts = {config.task.name: sum(split.answers for split in config.splits) for config in self.configs}

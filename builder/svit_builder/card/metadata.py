@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import DatasetCardData
 
-from svit_builder.card.words import PRETTY_NAME
+from svit_builder.card.words import PRETTY_NAME, PRETTY_NAME_GENERATED
 
 if TYPE_CHECKING:
     from svit_builder.card.facts import ConfigFacts, FolderFacts
 
-__all__ = ["LICENCE", "card_data", "size_category"]
+__all__ = ["LICENCE", "card_data", "pretty_name", "size_category"]
 
 LICENCE = "cc-by-4.0"
 _TAGS = ["svit", "visual-instruction-tuning", "multimodal", "conversations", "visual-genome", "coco", "llava"]
@@ -30,7 +30,7 @@ def card_data(facts: FolderFacts) -> DatasetCardData:
     """
     names = {config.task.name for config in facts.configs}
     return DatasetCardData(
-        pretty_name=PRETTY_NAME,
+        pretty_name=pretty_name(facts),
         license=LICENCE,
         language=["en"],
         task_categories=["visual-question-answering", "image-text-to-text", "image-to-text"],
@@ -39,10 +39,15 @@ def card_data(facts: FolderFacts) -> DatasetCardData:
         annotations_creators=["machine-generated"],
         multilinguality=["monolingual"],
         source_datasets=["extended"],
-        tags=_TAGS,
+        tags=["synthetic", *_TAGS] if facts.generated else _TAGS,
         configs=[_config(config, default=config is facts.default) for config in facts.configs],
         dataset_info=[_info(config) for config in facts.configs],
     )
+
+
+def pretty_name(facts: FolderFacts) -> str:
+    """Return the title: SVIT's own for its text, another for text that `svit generate` made."""
+    return PRETTY_NAME_GENERATED if facts.generated else PRETTY_NAME
 
 
 def size_category(count: int) -> str:

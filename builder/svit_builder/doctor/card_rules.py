@@ -152,9 +152,15 @@ def override(folder: Folder) -> Iterator[Finding]:
 
 
 def _infos(folder: Folder) -> dict[str, dict[str, Any]]:
+    """Return what the card tells of each configuration, by name; what is no list of splits counts as none."""
     found = folder.metadata.get("dataset_info")
-    entries = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
-    return {str(entry.get("config_name", "default")): entry for entry in entries if isinstance(entry, dict)}
+    infos = {}
+    for entry in found if isinstance(found, list) else [found]:
+        if isinstance(entry, dict):
+            splits = entry.get("splits")
+            listed = [one for one in splits if isinstance(one, dict)] if isinstance(splits, list) else []
+            infos[str(entry.get("config_name", "default"))] = {**entry, "splits": listed}
+    return infos
 
 
 @rule(
@@ -209,7 +215,7 @@ def info_bytes(folder: Folder) -> Iterator[Finding]:
     on_disk: dict[int, int] = {}
     for config, split, files in folder.split_files():
         on_disk[id(config)] = on_disk.get(id(config), 0) + sum(file.info.size for file in files)
-        told = {str(one.get("name")): one.get("num_bytes") for one in infos.get(config.name, {}).get("splits") or ()}
+        told = {str(one.get("name")): one.get("num_bytes") for one in infos.get(config.name, {}).get("splits", ())}
         groups = [file.footer.row_group(number) for file in files for number in range(file.footer.num_row_groups)]
         size = sum(group.total_byte_size for group in groups)
         if isinstance(says := told.get(split), int):
@@ -220,8 +226,9 @@ def info_bytes(folder: Folder) -> Iterator[Finding]:
         if not folder.is_whole(config):
             continue
         info = infos.get(config.name, {})
-        parts = sum(one.get("num_bytes") or 0 for one in info.get("splits") or ())
-        for key, size in {"download_size": on_disk[id(config)], "dataset_size": parts}.items():
+        parts = [one.get("num_bytes") for one in info.get("splits", ())]
+        columns = sum(part for part in parts if isinstance(part, int))
+        for key, size in {"download_size": on_disk[id(config)], "dataset_size": columns}.items():
             says = info.get(key)
             figure = f"{size:,} bytes" + (f", the card says {says:,}" if isinstance(says, int) and says != size else "")
             if says is not None:
@@ -263,6 +270,6 @@ def features(folder: Folder) -> Iterator[Finding]:
 def language(folder: Folder) -> Iterator[Finding]:
     """With exactly one language in the card, search treats word forms of it as one."""
     found = folder.metadata.get("language")
-    names = [found] if isinstance(found, str) else list(found or ())
+    names = [name for name in (found if isinstance(found, list) else [found]) if name]
     stemmer = "searched by its word forms" if len(names) == 1 else "searched by exact words"
     yield Finding(f"{', '.join(map(str, names)) or 'none'}: {stemmer}", CARD)

@@ -258,7 +258,8 @@ def image_encoding(folder: Folder) -> Iterator[Finding]:
                     how = _encoding(column)
                     found[column.path_in_schema, how] = found.get((column.path_in_schema, how), 0) + 1
         for (name, how), count in found.items():
-            yield Finding(f"{how}, {_groups(count)}", f"{file.path}, column {name}", bad=how != "UNCOMPRESSED PLAIN")
+            bad = how != "UNCOMPRESSED PLAIN"
+            yield Finding(f"{how} in {_groups(count)}" if bad else how, f"{file.path}, column {name}", bad=bad)
 
 
 def _groups(count: int) -> str:

@@ -11,7 +11,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -109,7 +109,11 @@ class Folder:
     def is_whole(self, config: Config) -> bool:
         """Whether all splits of a configuration have files, and all of these can be read."""
         paths = list(config.splits.values())
-        return all(paths) and all(path in self.files and not self.files[path].why for some in paths for path in some)
+        return (
+            bool(paths)
+            and all(paths)
+            and all(path in self.files and not self.files[path].why for some in paths for path in some)
+        )
 
     def read(self, file: File, columns: list[str], groups: list[int] | None = None) -> pa.Table:
         """Return some columns of a file, of some of its row groups."""
@@ -223,7 +227,7 @@ def _configs(metadata: dict[str, Any], names: tuple[str, ...]) -> Iterator[Confi
         splits: dict[str, list[str]] = {}
         empty = []
         for split, pattern in _patterns(entry.get("data_files")):
-            at = str(Path(entry.get("data_dir") or "") / pattern)
+            at = str(PurePosixPath(str(entry.get("data_dir") or "")) / pattern)
             matched = [name for name in names if re.match(glob_translate(at), name) and not _hidden(name)]
             splits.setdefault(split, []).extend(matched)
             if not matched:
@@ -232,11 +236,12 @@ def _configs(metadata: dict[str, Any], names: tuple[str, ...]) -> Iterator[Confi
 
 
 def _patterns(data_files: Any) -> Iterator[tuple[str, str]]:
-    """Yield (split, pattern) of what may be a text, a list of texts, or a list of {split, path}."""
-    for one in [data_files] if isinstance(data_files, str) else data_files or ():
+    """Yield (split, pattern) of what may be a text, a list of texts, or a list of {split, path}; of nothing else."""
+    for one in data_files if isinstance(data_files, list) else [data_files]:
         split, paths = (str(one.get("split")), one.get("path")) if isinstance(one, dict) else ("train", one)
-        for path in [paths] if isinstance(paths, str) else paths or ():
-            yield split, str(path)
+        for path in paths if isinstance(paths, list) else [paths]:
+            if isinstance(path, str):
+                yield split, path
 
 
 def _hidden(name: str) -> bool:

@@ -8,26 +8,34 @@ mathematics. Needs matplotlib, which is imported when the first plot is drawn, a
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from svit_builder.stats.axes import (
+    COLORS,
+    INK,
+    WIDTH,
+    binned,
+    last_shown,
+    named_bars,
+    panels,
+    shown,
+    squares,
+)
 from svit_builder.stats.compare import united_images
 from svit_builder.stats.statistics import AREAS, GRID, VISUAL_GENOME, quantiles
 from svit_datasets.errors import MissingDependency
 from svit_datasets.tasks import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from svit_builder.stats.statistics import Statistics
 
 __all__ = ["plots"]
 
-_INK = "#767676"  # 4.5 to 1 against white and 4.6 to 1 against black
-_COLORS = dict(
-    zip(TASKS, ("#3b6fb6", "#b3541e", "#2f7d4f", "#8a4fa3", "#5b6470", "#b0413e", "#37808c"), strict=True)
-)  # of configurations; white letters can be read on each, and each can be seen on black
 _SHADES = ("#3b6fb6", "#37808c", "#2f7d4f", "#7a6a2f", "#b3541e", "#b0413e", "#8a4fa3")
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # letters stay letters
@@ -35,21 +43,22 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "grid.color": _INK,
+    "grid.color": INK,
     "grid.alpha": 0.25,
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-_WIDTH = 7.2  # inches; 518 units of the SVG
+_LOCK = threading.Lock()  # matplotlib's settings belong to the process: one at a time draws with ours
+_NGRAMS = ("words", "pairs", "triples")
 _NAMED = 12  # first words, and topics, that are shown
 _LETTER = 0.0125  # of the longest bar, what a letter in a bar takes
 
@@ -73,7 +82,7 @@ def plots(statistics: Sequence[Statistics]) -> dict[str, str]:
     except ImportError as error:
         raise MissingDependency('Plots need matplotlib: pip install "svit-datasets[stats]".') from error
     drawn = {}
-    with mpl.rc_context(), warnings.catch_warnings():
+    with _LOCK, mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)  # the reader's font may have it
@@ -88,9 +97,9 @@ def plots(statistics: Sequence[Statistics]) -> dict[str, str]:
 
 def _counts(figure: Any, statistics: Sequence[Statistics]) -> bool:
     """QAs of each configuration."""
-    figure.set_size_inches(_WIDTH, 0.9 + 0.32 * len(statistics))
+    figure.set_size_inches(WIDTH, 0.5 + 0.3 * len(statistics))
     axes = figure.subplots()
-    _bars(axes, {one.config: one.qas for one in statistics})
+    named_bars(axes, {one.config: one.qas for one in statistics})
     axes.set_title("Questions with their answers")
     return bool(statistics)
 
@@ -98,42 +107,42 @@ def _counts(figure: Any, statistics: Sequence[Statistics]) -> bool:
 def _images(figure: Any, statistics: Sequence[Statistics]) -> bool:
     """Photos of Visual Genome that each configuration has, and by how many tasks they are told of."""
     of_genome = {one.config: one.visual_genome for one in statistics if one.visual_genome}
-    figure.set_size_inches(_WIDTH, 1.2 + 0.32 * (len(of_genome) + (len(of_genome) > 1)))
+    figure.set_size_inches(WIDTH, 0.5 + 0.3 * (len(of_genome) + (len(of_genome) > 1)))
     axes = figure.subplots()
     if len(of_genome) > 1:
         of_genome["together"] = united_images(statistics)
-    _bars(axes, of_genome, share=VISUAL_GENOME)
+    named_bars(axes, of_genome, share=VISUAL_GENOME)
     axes.set_title(f"Images of Visual Genome, of its {VISUAL_GENOME:,}")
     return bool(of_genome)
 
 
 def _qas_an_image(figure: Any, statistics: Sequence[Statistics]) -> bool:
-    for axes, one in _panels(figure, statistics, 1.5):
+    for axes, one in panels(figure, statistics, 1.5):
         total = sum(one.qas_a_row.values())
-        last = _last(one.qas_a_row)
+        last = last_shown(one.qas_a_row)
         values = range(min(one.qas_a_row), last + 1)
         shares = [100 * one.qas_a_row.get(value, 0) / total for value in values]
         shares[-1] += 100 * sum(count for value, count in one.qas_a_row.items() if value > last) / total
-        axes.bar(values, shares, width=0.85, color=_COLORS[one.config])
+        axes.bar(values, shares, width=0.85, color=COLORS[one.config])
         axes.set_title(one.config)
         room = max(0, 4 - len(values)) + 0.8  # where all are alike, the bar stands in the middle
         axes.set_xlim(max(-0.5, min(values) - room), last + room)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("% of images" if TASKS[one.config].form == "svit" else "% of records")
         axes.grid(axis="y")
-    _label_last_row(figure, "QAs an image")
+    figure.supxlabel("QAs an image", size=9)
     return bool(statistics)
 
 
 def _lengths(figure: Any, statistics: Sequence[Statistics]) -> bool:
-    for axes, one in _panels(figure, statistics, 1.7):
-        last = max(_last(one.answer_words), _last(one.question_words))
+    for axes, one in panels(figure, statistics, 1.7):
+        last = max(last_shown(one.answer_words), last_shown(one.question_words))
         step = max(1, -(-last // 60))
         for counts, color, filled, name in (
-            (one.answer_words, _COLORS[one.config], True, "answers"),
-            (one.question_words, _INK, False, "questions"),
+            (one.answer_words, COLORS[one.config], True, "answers"),
+            (one.question_words, INK, False, "questions"),
         ):
-            shares, edges = _binned(counts, last, step)
+            shares, edges = binned(counts, last, step)
             middle = (quantiles(counts) or {})["median"]
             axes.stairs(shares, edges, color=color, fill=filled, linewidth=1.3, label=f"{name}, median {middle}")
         axes.set_title(one.config)
@@ -143,7 +152,7 @@ def _lengths(figure: Any, statistics: Sequence[Statistics]) -> bool:
         axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
         axes.legend(fontsize=8, handlelength=1, loc="upper right", borderpad=0)
         axes.grid(axis="y")
-    _label_last_row(figure, "words")
+    figure.supxlabel("words", size=9)
     return bool(statistics)
 
 
@@ -158,7 +167,7 @@ def _first_words(figure: Any, statistics: Sequence[Statistics]) -> bool:
     total = firsts.total()
     del firsts[""]
     names = [name for name, _ in sorted(firsts.items(), key=lambda pair: (-pair[1], pair[0]))[:_NAMED]]
-    figure.set_size_inches(_WIDTH, 0.9 + 0.3 * len(names))
+    figure.set_size_inches(WIDTH, 0.9 + 0.3 * len(names))
     axes = figure.subplots()
     most = max((firsts[name] for name in names), default=1)
     for line, name in enumerate(names):
@@ -168,13 +177,13 @@ def _first_words(figure: Any, statistics: Sequence[Statistics]) -> bool:
             if count < 0.005 * most or number == 12:
                 break
             axes.barh(line, 100 * count / total, left=100 * left / total, color=_SHADES[number % 7], height=0.8)
-            word = _shown(second)
+            word = shown(second)
             if count / most > _LETTER * (len(word) + 1):
                 axes.text(100 * (left + count / 2) / total, line, word, ha="center", va="center", color="white", size=8)
             left += count
         rest = firsts[name] - left
-        axes.barh(line, 100 * rest / total, left=100 * left / total, color=_INK, alpha=0.5, height=0.8)
-    axes.set_yticks(range(len(names)), [_shown(name) for name in names])
+        axes.barh(line, 100 * rest / total, left=100 * left / total, color=INK, alpha=0.5, height=0.8)
+    axes.set_yticks(range(len(names)), [shown(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("% of questions")
     axes.set_title("First words of questions, and second words in their bars")
@@ -185,7 +194,7 @@ def _first_words(figure: Any, statistics: Sequence[Statistics]) -> bool:
 
 def _answers(figure: Any, statistics: Sequence[Statistics]) -> bool:
     """Yes and no; and how much of the answers is said only once."""
-    figure.set_size_inches(_WIDTH, 1.2 + 0.32 * len(statistics))
+    figure.set_size_inches(WIDTH, 1.2 + 0.32 * len(statistics))
     left, right = figure.subplots(1, 2, sharey=True)
     lines = range(len(statistics))
     yes = [100 * one.yes / one.qas for one in statistics]
@@ -193,18 +202,18 @@ def _answers(figure: Any, statistics: Sequence[Statistics]) -> bool:
     left.barh(lines, yes, color="#3b6fb6", height=0.7, label="yes")
     left.barh(lines, no, left=yes, color="#b3541e", height=0.7, label="no")
     left.set_yticks(lines, [one.config for one in statistics])
-    left.invert_yaxis()
+    left.set_ylim(len(statistics) + 0.3, -0.6)  # from the top, with room for the legends below
     left.set_title("Answers that begin with yes or no")
     left.set_xlabel("% of answers")
     left.set_xlim(0, max(10, *(a + b for a, b in zip(yes, no, strict=True))) * 1.1 if statistics else 10)
     for number in range(3):
         shares = [one.answer_ngrams[number].share or 0 for one in statistics]
         where = [line - 0.25 + 0.25 * number for line in lines]
-        right.barh(where, shares, height=0.22, color=_SHADES[2 * number], label=f"{number + 1}")
+        right.barh(where, shares, height=0.22, color=_SHADES[2 * number], label=_NGRAMS[number])
     right.set_title("Distinct n-grams of answers")
     right.set_xlabel("distinct, of all")
-    for axes, title in ((left, None), (right, "words")):
-        axes.legend(title=title, fontsize=8, title_fontsize=8, handlelength=1, loc="best" if title else "lower right")
+    for axes in (left, right):
+        axes.legend(fontsize=8, handlelength=1, loc="lower right", ncols=3, borderaxespad=0.2, columnspacing=1)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     return bool(statistics)
@@ -217,11 +226,11 @@ def _topics(figure: Any, statistics: Sequence[Statistics]) -> bool:
     total = counts.total()
     del counts[""]
     top = dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_NAMED])
-    figure.set_size_inches(_WIDTH, 1 + 0.28 * len(top))
+    figure.set_size_inches(WIDTH, 1 + 0.28 * len(top))
     axes = figure.subplots()
     lines = range(len(top))
-    axes.barh(lines, [100 * count / total for count in top.values()], color=_COLORS["conversation"], height=0.75)
-    axes.set_yticks(lines, [_shown(name, 48) for name in top])
+    axes.barh(lines, [100 * count / total for count in top.values()], color=COLORS["conversation"], height=0.75)
+    axes.set_yticks(lines, [shown(name, 48) for name in top])
     axes.invert_yaxis()
     axes.set_xlabel("% of conversations that have a topic")
     axes.set_title(f"The most frequent of {len(counts):,} topics")
@@ -237,11 +246,11 @@ def _boxes(figure: Any, statistics: Sequence[Statistics]) -> bool:
     mine = [one for one in mine if not TASKS[one.config].parts] or mine  # the union has the boxes of its tasks again
     if not mine:
         return False
-    figure.set_size_inches(_WIDTH, 2.6)
+    figure.set_size_inches(WIDTH, 2.6)
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     total = sum(one.boxes for one in mine)
     areas = [100 * sum(column) / total for column in zip(*(one.box_areas for one in mine), strict=True)]
-    left.bar(range(len(areas)), areas, width=0.85, color=_COLORS["referring_qa"])
+    left.bar(range(len(areas)), areas, width=0.85, color=COLORS["referring_qa"])
     left.set_xticks(range(len(areas)), [f"{100 * edge:g}" for edge in AREAS[1:]])
     left.set_xlabel(f"area, up to % of the {'photo' if frame == 'photo' else 'padded square'}")
     left.set_ylabel("% of boxes")
@@ -252,7 +261,7 @@ def _boxes(figure: Any, statistics: Sequence[Statistics]) -> bool:
     for tenth in range(1, 11):
         some = [(at % GRID, at // GRID) for at, count in enumerate(cells) if count and -(-10 * count // most) == tenth]
         if some:
-            right.add_patch(_squares(some, _COLORS["referring_qa"], tenth / 10))
+            right.add_patch(squares(some, COLORS["referring_qa"], tenth / 10))
     right.set_xlim(0, GRID)
     right.set_ylim(GRID, 0)
     right.set_aspect("equal")
@@ -274,71 +283,3 @@ _PLOTS: Mapping[str, Callable[[Any, Sequence[Statistics]], bool]] = {
     "topics": _topics,
     "boxes": _boxes,
 }
-
-
-# Parts of plots -------------------------------------------------------------------------------------------------------
-
-
-def _bars(axes: Any, counts: Mapping[str, int], share: int | None = None) -> None:
-    lines = range(len(counts))
-    axes.barh(lines, list(counts.values()), color=[_COLORS.get(name, _INK) for name in counts], height=0.7)
-    for line, count in zip(lines, counts.values(), strict=True):
-        told = f"{count:,}" + (f", {100 * count / share:.3g} %" if share else "")
-        axes.annotate(told, (count, line), xytext=(4, 0), textcoords="offset points", va="center")
-    axes.set_yticks(lines, list(counts))
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(counts.values(), default=1))
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-
-
-def _panels(figure: Any, statistics: Sequence[Statistics], height: float) -> Iterator[tuple[Any, Statistics]]:
-    """Yield a panel for each configuration, two side by side."""
-    across = min(2, max(1, len(statistics)))
-    down = max(1, -(-len(statistics) // across))
-    figure.set_size_inches(_WIDTH, 0.5 + height * down)
-    panels = figure.subplots(down, across, squeeze=False).flatten()
-    for axes in panels[len(statistics) :]:
-        axes.set_visible(False)
-    yield from zip(panels, statistics, strict=False)
-
-
-def _label_last_row(figure: Any, label: str) -> None:
-    figure.supxlabel(label, size=9)
-
-
-def _last(counts: Mapping[int, int]) -> int:
-    """Return the value that 99 % of all are not above."""
-    total, below = sum(counts.values()), 0
-    for value in sorted(counts):
-        below += counts[value]
-        if below >= 0.99 * total:
-            return value
-    return 0
-
-
-def _binned(counts: Mapping[int, int], last: int, step: int) -> tuple[list[float], list[int]]:
-    """Return percentages of bins up to ``last`` and their edges."""
-    edges = list(range(0, last + 2 * step, step))
-    shares = [0.0] * (len(edges) - 1)
-    total = sum(counts.values())
-    for value, count in counts.items():
-        if value // step < len(shares):
-            shares[value // step] += 100 * count / total
-    return shares, edges
-
-
-def _squares(corners: Sequence[tuple[int, int]], color: str, alpha: float) -> Any:
-    """Return squares of side 1 as one shape: much shorter than a shape each."""
-    from matplotlib.patches import PathPatch  # noqa: PLC0415 - an extra
-    from matplotlib.path import Path  # noqa: PLC0415
-
-    squares = [Path([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)], closed=True) for x, y in corners]
-    return PathPatch(Path.make_compound_path(*squares), facecolor=color, alpha=alpha, linewidth=0)
-
-
-def _shown(text: str, most: int = 24) -> str:
-    """Return a word as a label: nothing that XML or a font cannot show, and not too long."""
-    plain = "".join(char if char.isprintable() else "\ufffd" for char in text)
-    return plain if len(plain) <= most else f"{plain[: most - 1]}…"

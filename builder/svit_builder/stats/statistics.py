@@ -146,7 +146,7 @@ class Statistics:
         return Statistics(**{one.name: _sum(one.name, self, other) for one in fields(self)})
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as plain values, from which `from_json` makes an equal one; a few MB as text, most of it tables."""
+        """Return all of it as plain values, from which `from_json` makes an equal one; a few MB as text."""
         return {"version": VERSION, **{one.name: _plain(getattr(self, one.name)) for one in fields(self)}}
 
     @staticmethod
