@@ -98,7 +98,7 @@ def test_one_split_or_an_error_that_names_those_there(built):
 def test_a_missing_photo_is_null_or_an_error(raw, tmp_path):
     (tmp_path / "photos" / "VG_100K").mkdir(parents=True)
     (tmp_path / "photos" / "VG_100K" / "999999.jpg").write_bytes(b"of another image")
-    data = open_data(str(raw), "detail_description", images=tmp_path / "photos")
+    data = open_data(str(raw), "detail_description", images=tmp_path / "photos", cache_dir=tmp_path / "cache")
     assert [row["image"] for _, row in data.rows([0, 1])] == [None, None]
     with pytest.raises(ImageNotFound):
         list(data.rows([0], on_missing_image="error"))

@@ -284,6 +284,7 @@ class Data:
             SvitError: a photo cannot be had, under "error"; a file cannot be read.
         """
         tally = Tally(self.cache / "reports" / f"data-{self.task.name}.jsonl")
+        tally.begin([])
         run: list[tuple[int, int]] = []
         name = ""
         for number in numbers:
