@@ -361,7 +361,20 @@ def test_statistics_are_shown_where_they_are_given(copy):
     assert [row[0] for row in table] == ["conversation", "complex_reasoning"]
     found = measured[0].summary()["answer_words"]
     assert table[0][3] == f"{found['median']} ({found['p5']} to {found['p95']})"
-    assert "## Statistics" not in (write_card(copy)).read_text("utf-8")
+    assert "## Statistics" not in write_card(copy, statistics=()).read_text("utf-8")
+
+
+def test_statistics_are_measured_once_for_the_same_files(copy, tmp_path):
+    cache = tmp_path / "cache"
+    text = write_card(copy, cache_dir=cache).read_text("utf-8")
+    assert "conversation" in [row[0] for row in rows_below(text, "## Statistics")]
+    (kept,) = cache.rglob("conversation-*.json")
+    before = kept.stat().st_mtime_ns
+    assert write_card(copy, cache_dir=cache).read_text("utf-8") == text
+    assert kept.stat().st_mtime_ns == before
+    kept.write_text("{}")  # of another version
+    assert write_card(copy, cache_dir=cache).read_text("utf-8") == text
+    assert kept.read_text() != "{}"
 
 
 def test_the_curators_words_stay(copy):

@@ -53,7 +53,7 @@ def builds(tmp_path_factory):
         options = {"data_dir": root / "sample", "cache_dir": root / "cache", "known_bad": known_bad}
         write_config("complex_reasoning", root / name / "svit", shard_bytes=size, **options)
         write_manifest(root / name / "svit")
-        write_card(root / name / "svit")
+        write_card(root / name / "svit", repo_id=REPO)
     assert len(list((root / "new/svit/complex_reasoning").glob("train-*"))) > 1
     return root
 
@@ -573,6 +573,23 @@ def test_a_fault_while_a_dataset_is_made(hub, builds, kind):
         assert content(hub, "draft") == digests(builds / "new/svit"), requests[number]
         assert (repository.private, repository.gated) == (True, "auto")
         assert len(repository.commits) == 2
+
+
+def test_a_hub_that_nobody_knows_is_given_up_soon(builds, waits, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://no-such-host.invalid")
+    with pytest.raises(PublishError, match=r"2 attempts failed, the last with: .*Name or service not known"):
+        send(builds / "new/svit", dry_run=True, token="hf_ann")
+
+
+def test_the_card_on_the_hub_tells_how_to_load_it_from_there(hub, builds, tmp_path):
+    root = shutil.copytree(builds / "new/svit", tmp_path / "svit")
+    write_card(root)
+    assert 'load_dataset("svit", "complex_reasoning"' in (root / "README.md").read_text()
+    send(root)
+    files = hub.repositories[REPO].at("main").files
+    card = files["README.md"].content.whole().decode()
+    assert f'load_dataset("{REPO}", "complex_reasoning"' in card
+    assert content(hub) == digests(builds / "new/svit")
 
 
 def test_a_hub_that_stays_away_is_given_up(hub, builds, waits):

@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from svit_builder.card.write import write_card
+from svit_builder.card.write import CARD, is_ours, write_card
 
-__all__ = ["write_card"]
+__all__ = ["CARD", "is_ours", "write_card"]

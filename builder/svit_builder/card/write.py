@@ -12,6 +12,7 @@ from huggingface_hub import DatasetCard
 from svit_builder.card.body import body_values
 from svit_builder.card.croissant import croissant_json
 from svit_builder.card.facts import read_facts
+from svit_builder.card.figures import kept_statistics
 from svit_builder.card.metadata import card_data
 from svit_datasets.cache import write_atomically
 from svit_datasets.errors import BuildError
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
 
     from svit_builder.stats import Statistics
 
-__all__ = ["CARD", "CROISSANT", "write_card"]
+__all__ = ["CARD", "CROISSANT", "is_ours", "write_card"]
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _BEGIN = "<!-- Words of the curator: what stands between here and the next mark stays when the card is made again. -->"
 _END = "<!-- End of the curator's words. -->"
+_MARKED = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
 
 
 def write_card(
-    root: str | os.PathLike[str], *, repo_id: str | None = None, statistics: Iterable[Statistics] = ()
+    root: str | os.PathLike[str],
+    *,
+    repo_id: str | None = None,
+    statistics: Iterable[Statistics] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Write `README.md` and `croissant.json` into a built folder, and return the former's path.
 
@@ -40,7 +46,9 @@ def write_card(
         root: the folder, with its `manifest.json`.
         repo_id: ``ORG/NAME`` where it will be published: the card then says how to load it from there. Without one it
             says how to load the folder.
-        statistics: of configurations, by `svit_builder.stats.measure`, for a table of them.
+        statistics: of configurations, by `svit_builder.stats.measure`, for a table of them; () leaves it out. None
+            measures them, about 25 µs an answer, and keeps them in the cache for the next time.
+        cache_dir: the cache.
 
     Raises:
         SourceNotFound: as in `read_facts`.
@@ -50,7 +58,8 @@ def write_card(
     folder = Path(root).expanduser()
     facts = read_facts(folder)
     card = folder / CARD
-    values = body_values(facts, name=repo_id or folder.resolve().name, repo_id=repo_id, statistics=tuple(statistics))
+    measured = kept_statistics(folder, facts, cache_dir) if statistics is None else tuple(statistics)
+    values = body_values(facts, name=repo_id or folder.resolve().name, repo_id=repo_id, statistics=measured)
     data = card_data(facts)
     template = files("svit_builder.card").joinpath("card.md.jinja").read_text("utf-8")
     made = DatasetCard.from_template(data, template_str=template, curator=_curator(card), **values)
@@ -59,13 +68,18 @@ def write_card(
     return card
 
 
+def is_ours(card: Path) -> bool:
+    """Tell whether a card was made here, so that it may be made again."""
+    return card.is_file() and _MARKED.search(card.read_text("utf-8", "replace")) is not None
+
+
 def _curator(card: Path) -> str:
     """Return the two marks, with the words that stand between them in the card that is there."""
     try:
         found = card.read_text("utf-8")
     except FileNotFoundError:
         return f"{_BEGIN}\n\n{_END}"
-    kept = re.search(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", found, re.DOTALL)
+    kept = _MARKED.search(found)
     if kept is None:
         raise BuildError(
             f"{card}: was not made here, or its two marks for the curator's own words were changed, and would be lost. "

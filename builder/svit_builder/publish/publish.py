@@ -6,6 +6,7 @@ Here is what is asked before anything is sent: the options, the right to do it, 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ from svit_builder.publish.folder import read_folder
 from svit_builder.publish.hub import Repository
 from svit_builder.publish.job import MAIN, Job, PublishReport
 from svit_builder.publish.retry import patient
-from svit_datasets.errors import OptionError, PublishError
+from svit_datasets.errors import BuildError, OptionError, PublishError, SourceNotFound
 
 if TYPE_CHECKING:
     import os
@@ -40,8 +41,9 @@ def publish(
 ) -> PublishReport:
     """Make a dataset on the Hub hold what a built folder does; a second call sends only what is missing.
 
-    Sent are the files that ``manifest.json`` names, it, ``README.md`` and ``croissant.json``. The folder is read once,
-    for its digests; what the Hub has is not sent, and nothing is encoded again.
+    Sent are the files that ``manifest.json`` names, it, ``README.md`` and ``croissant.json``; these two are made again
+    first, so that they tell how to load ``repo_id``. The folder is read once, for its digests; what the Hub has is not
+    sent, and nothing is encoded again.
 
     Args:
         root: the folder that `svit_builder.build.build` wrote.
@@ -75,6 +77,8 @@ def publish(
     repository = Repository(repo_id, token)
     with patient():
         user = "" if dry_run else repository.user()  # before gigabytes are read
+        if not dry_run:
+            _address_card(folder_path, repo_id)
         say(f"Reading {folder_path} …")
         folder = read_folder(folder_path)
         job = Job(folder, repository, user, revision or MAIN, message, remove_configs, create_pr, say)
@@ -111,6 +115,15 @@ def _examine(root: Path) -> None:
             f"{root}: the doctor finds it wrong ({names}). {first} `svit doctor {root}` tells all; --skip-doctor "
             "(skip_doctor=True) publishes it anyway. Nothing was sent."
         )
+
+
+def _address_card(root: Path, repo_id: str) -> None:
+    """Make the card tell how to load the dataset from where it will be; one that was not made here stays as it is."""
+    from svit_builder.card import CARD, is_ours, write_card  # noqa: PLC0415 - reads Parquet, as above
+
+    if is_ours(root / CARD):
+        with suppress(BuildError, SourceNotFound):  # what is wrong with the folder, `read_folder` tells
+            write_card(root, repo_id=repo_id)
 
 
 def _say_nothing(line: str) -> None:
