@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from svit_datasets.joined import Joined
+    from svit_datasets.order import Ids
     from svit_datasets.parquet import ParquetFile
     from svit_datasets.published import Published
     from svit_datasets.rows import Row
@@ -44,21 +46,39 @@ def published_texts(part: Published, storage: Storage, low: int, high: int) -> I
     """
     wanted = list(dict.fromkeys(part.group[low:high].tolist()))
     runs = _runs(part.task)
-    ranges = [_range(part, group, names) for group in wanted for names in runs]
-    fetched = storage.read_ranges(ranges)
+    asked: deque[ByteRange] = deque()
+    fetched = storage.read_ranges(_ranges(part, wanted, runs, asked))
     at = low
-    for number, group in enumerate(wanted):
-        tables = []
-        for names, where in zip(runs, ranges[number * len(runs) :], strict=False):
-            data = next(fetched)
-            if isinstance(data, SvitError):
-                raise data
-            tables.append(_table(part, group, names, where.start, data))
-        columns = {name: table[name].to_pylist() for table in tables for name in table.column_names}
-        while at < high and part.group[at] == group:
-            texts = {name: values[part.at[at]] for name, values in columns.items()}
-            yield _row(part.task, int(part.image_ids[at]), texts)
-            at += 1
+    try:
+        for group in wanted:
+            columns: Row = {}
+            for names in runs:
+                data = next(fetched)
+                if isinstance(data, SvitError):
+                    raise data
+                table = _table(part, group, names, asked.popleft().start, data)
+                columns.update((name, table[name].to_pylist()) for name in names)
+            while at < high and part.group[at] == group:
+                texts = {name: values[part.at[at]] for name, values in columns.items()}
+                yield _row(part.task, int(part.image_ids[at]), texts)
+                at += 1
+    finally:
+        fetched.close()
+
+
+def _ranges(part: Published, groups: list[int], runs: list[list[str]], asked: deque[ByteRange]) -> Iterator[ByteRange]:
+    """Yield where each run of columns of each row group lies, and note it; a footer is walked through once a run."""
+    edges: dict[tuple[int, str], tuple[Ids, Ids]] = {}
+    for group in groups:
+        file, number = _file(part, group)
+        for names in runs:
+            key = int(part.groups.file[group]), names[0]
+            if key not in edges:
+                _, starts, stops = file.groups([leaf for name in names for leaf in file.leaves(name)])
+                edges[key] = starts, stops
+            starts, stops = edges[key]
+            asked.append(file.byte_range(int(starts[number]), int(stops[number])))
+            yield asked[-1]
 
 
 def _row(task: Task, image_id: int, texts: Row) -> Row:
@@ -74,12 +94,6 @@ def _runs(task: Task) -> list[list[str]]:
     if task.form == "llava":
         return [["id"], ["width", "height", "image_path", "messages"]]
     return [["width", "height", "conversations"]]
-
-
-def _range(part: Published, group: int, names: list[str]) -> ByteRange:
-    file, number = _file(part, group)
-    _, starts, stops = file.groups([leaf for name in names for leaf in file.leaves(name)])
-    return file.byte_range(int(starts[number]), int(stops[number]))
 
 
 def _file(part: Published, group: int) -> tuple[ParquetFile, int]:
