@@ -13,9 +13,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import HfFileSystem
 from svit_builder.build import build, verify
 from svit_builder.build.planning import DEFAULT
 from svit_builder.manifest import MARKS
@@ -155,6 +157,21 @@ def test_by_default_all_that_has_a_file_is_built_but_the_union(corpus, make, tmp
         make(configs=None, data_dir=tmp_path)
 
 
+def test_the_manifest_and_the_card_say_that_a_model_wrote_the_text(corpus, make, tmp_path):
+    """By the table that `svit generate` leaves; also after a configuration of SVIT's own text was added."""
+    shutil.copytree(corpus, tmp_path / "made")
+    rows = {"model_returned": ["b", "a", "a"], "prompt_version": ["svit-1"] * 3, "image_id": [1, 2, 3]}
+    pq.write_table(pa.table(rows), tmp_path / "made/provenance.parquet")
+    make(data_dir=tmp_path / "made", configs=["conversation"])
+    told = {"models": ["a", "b"], "prompts": ["svit-1"]}
+    assert manifest(tmp_path / "svit")["build"]["generator"] == told
+    assert "not SVIT's text" in (tmp_path / "svit/README.md").read_text()
+    make(configs=["referring_qa"])
+    assert manifest(tmp_path / "svit")["build"]["generator"] == told
+    make()
+    assert "generator" not in manifest(tmp_path / "svit")["build"]
+
+
 # Who makes it does not matter ---------------------------------------------------------------------------------------
 
 
@@ -229,6 +246,25 @@ def test_a_rerun_makes_nothing_and_changes_nothing(make, expected, tmp_path):
     assert content(tmp_path / "svit") == expected
 
 
+def test_what_is_made_anew_counts_as_missing_from_the_first_moment(make, corpus, tmp_path):
+    """A run without resume that breaks off is gone on with; it does not fall back on what was there before."""
+    for name in ("images.zip", "images2.zip"):
+        with zipfile.ZipFile(corpus / "raw" / name) as archive:
+            archive.extractall(tmp_path / "photos")
+    options = {"images": tmp_path / "photos", "configs": ["conversation"]}
+    make(**options)
+    ids = pq.read_table(tmp_path / "svit/conversation/train-00001-of-00002.parquet")["image_id"].to_pylist()
+    (last,) = (tmp_path / "photos").rglob(f"{ids[-1]}.jpg")
+    data = last.read_bytes()
+    last.write_bytes(bytes(len(data)))
+    assert len(make(**options).kept) == 3, "of a photo in a folder the size alone is looked at"
+    with pytest.raises(BadImage, match=f"image {ids[-1]}"):
+        make(resume=False, **options)
+    assert not (tmp_path / "svit/manifest.json").exists()
+    last.write_bytes(data)
+    assert make(**options).kept == ("conversation/train-00000-of-00002.parquet",)
+
+
 def cut_off(path):
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -290,6 +326,14 @@ def test_files_of_an_older_build_go_when_the_new_one_is_complete_and_not_before(
 def test_other_options_are_another_build(make, tmp_path, change):
     make()
     assert make(**change).kept == ()
+
+
+def test_a_card_of_somebody_s_own_is_told_before_anything_is_written(make, tmp_path):
+    (tmp_path / "svit").mkdir()
+    (tmp_path / "svit/README.md").write_text("my words")
+    with pytest.raises(BuildError, match=r"README.md: was not made here, and would be lost"):
+        make()
+    assert [path.name for path in (tmp_path / "svit").iterdir()] == ["README.md"]
 
 
 # What is left out ---------------------------------------------------------------------------------------------------
@@ -417,6 +461,25 @@ def test_an_object_store_gets_the_same_bytes_and_a_rerun_makes_what_is_missing(m
     assert {one.fault for one in verify(root, num_workers=0, **options)} == {None}
     rows = svit_datasets.stream("conversation", data_dir=root, cache_dir=tmp_path / "cache", decode=None, **options)
     assert len(list(rows)) == report.configs["conversation"].rows["train"]
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # how huggingface_hub 2.4 calls httpx2
+def test_the_hub_is_such_a_store_too(make, expected, hub):
+    hub.add_user("me", "hf_a", "org")
+    hub.add_dataset("org/svit", {"notes.txt": b"stays"}, token="hf_a")
+    options = {"storage_options": {"hf": {"endpoint": hub.url}}, "token": "hf_a", "configs": ["conversation"]}
+    assert len(make("hf://datasets/org/svit", **options).made) == 3
+    assert make("hf://datasets/org/svit", **options).made == ()
+    assert {
+        one.fault
+        for one in verify(
+            "hf://datasets/org/svit", num_workers=0, storage_options=options["storage_options"], token="hf_a"
+        )
+    } == {None}
+    fs = HfFileSystem(endpoint=hub.url, token="hf_a", skip_instance_cache=True)
+    there = {path.removeprefix("datasets/org/svit/"): fs.cat_file(path) for path in fs.find("datasets/org/svit")}
+    assert shards(there) == {path: data for path, data in shards(expected).items() if path.startswith("conversation")}
+    assert set(there) - set(shards(there)) == {"notes.txt", "manifest.json"}
 
 
 def test_memory_belongs_to_this_process(make, expected):

@@ -165,15 +165,12 @@ def photo_chunks(path):
 
 
 def test_photos_are_the_same_bytes_in_two_versions(large, write):
-    """Where a row is new, all photos after it lie in other row groups, byte for byte: the Hub stores them once."""
+    """Where a row is gone, all photos after it lie in other row groups, byte for byte, with their page's header."""
     ids = ids_of(large)
     whole = b"".join(photo_chunks(write("complex_reasoning", data_dir=large, holdout=None, row_group=100)[0]))
     (other,) = write("complex_reasoning", data_dir=large, holdout=None, row_group=100, image_ids=ids[1:])
-    second = next(photo_chunks(other))
-    block = 16 << 10
-    shared = sum(second[at : at + block] in whole for at in range(0, len(second) - block, block))
-    headers = 2 * len(second) // (256 << 10)  # a page has at least 256 KB; a block with a header in it may differ
-    assert shared >= len(second) // block - headers
+    for chunk in photo_chunks(other):
+        assert chunk in whole
 
 
 def test_the_same_rows_give_the_same_bytes(write, tmp_path):

@@ -51,11 +51,13 @@ def write_manifest(out: str | os.PathLike[str]) -> Path:
 
 
 def save(folder: Folder, files: Iterable[Written], build: dict[str, Any], *, name: str = MANIFEST) -> None:
-    """Write the manifest: files in the order of the table of tasks, then by name."""
+    """Write the manifest, if it is another than before: files in the order of the table of tasks, then by name."""
     order = list(TASKS)
     ordered = sorted(files, key=lambda file: (order.index(file.path.partition("/")[0]), file.path))
     found = {"version": 1, "files": [_plain(file) for file in ordered], "build": build}
-    folder.write(name, json.dumps(found, indent=1).encode())
+    data = json.dumps(found, indent=1).encode()
+    if folder.read(name) != data:
+        folder.write(name, data)
 
 
 def files_in(folder: Folder, config: str) -> list[str]:

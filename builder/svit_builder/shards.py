@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "cut_shards", "is_shard", "write_config"]
 
-_LAYOUT = 1  # raise it when the same rows give other files
+_LAYOUT = 2  # raise it when the same rows give other files
 _UNKNOWN = 192 << 10  # bytes; what a photo counts whose size nobody knows yet: a third more than Visual Genome's mean
 _FILE, _GROUP = 16 << 10, 2 << 10  # bytes that a file and a row group take beside their rows (measured)
 

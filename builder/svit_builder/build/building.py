@@ -6,23 +6,20 @@ build go. While a manifest is there, everything that it names is there too.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from svit_builder.build import executors
 from svit_builder.build.making import Job, make
+from svit_builder.build.origin import origin
 from svit_builder.build.planning import choose, finished, known_files, plan
 from svit_builder.build.report import BuildReport, report_config
 from svit_builder.folder import Folder
-from svit_builder.manifest import MARKS, files_in, read_manifest, save, seen
+from svit_builder.manifest import MARKS, files_in, read_manifest, read_marks, save, seen
 from svit_datasets.cache import cache_root
 from svit_datasets.errors import BuildError, OptionError
 from svit_datasets.options import Options
@@ -33,12 +30,12 @@ from svit_datasets.tasks import TASKS, get_task
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from svit_builder.build.making import Made
     from svit_builder.build.planning import Planned
     from svit_builder.shard import Shard, Written
     from svit_datasets.filters import ImageIds
-    from svit_datasets.sources import TextFile
 
 __all__ = ["build"]
 
@@ -108,6 +105,7 @@ def build(
     _check(out, executor, num_workers, shard, finish=finish)
     storage, cache = Storage(options=storage_options, token=token), cache_root(cache_dir)
     folder = Folder.at(out, storage)
+    _check_card(folder)
     place = None if data_dir is None else str(data_dir)
     options = Options(  # a wrong one is told before anything is looked for
         get_task("conversation"),
@@ -132,16 +130,12 @@ def build(
     kept = tuple(there)
     missing = [one for one in shards if one.path not in there]
     if finish and missing:
-        raise BuildError(_still_missing(folder, shards, missing))
+        raise BuildError(_still_missing(out, shards, missing))
     mine = missing if shard is None else [one for one in shards[shard[0] :: shard[1]] if one.path not in there]
-    jobs = [
-        Job(
-            one, planned.cuts[one.config].resolved.texts, folder, storage, None if cache_dir is None else str(cache_dir)
-        )
-        for one in mine
-    ]
+    kept_at = None if cache_dir is None else str(cache_dir)
+    jobs = [Job(one, planned.cuts[one.config].resolved.texts, folder, storage, kept_at) for one in mine]
     if jobs:
-        _set_manifest_aside(folder)
+        _forget(folder, {one.path for one in mine})
     made = list(_made(jobs, executor=executor, num_workers=num_workers, address=address))
     there |= {one.written.path: one.written for one in made}
     report = BuildReport(
@@ -153,7 +147,7 @@ def build(
         (),
         planned.skipped,
     )
-    return report if shard is not None else _end(folder, planned, there, report)
+    return report if shard is not None else _end(folder, planned, there, report, data_dir=place, cache_dir=kept_at)
 
 
 def _check(out: object, executor: str, num_workers: int | None, shard: tuple[int, int] | None, *, finish: bool) -> None:
@@ -165,18 +159,34 @@ def _check(out: object, executor: str, num_workers: int | None, shard: tuple[int
         raise OptionError("memory:// belongs to one process: give num_workers=0.")
 
 
+def _check_card(folder: Folder) -> None:
+    """Raise now rather than after the last file, if the card cannot be written."""
+    from svit_builder.card.write import CARD, is_ours  # noqa: PLC0415 - the card reads what was built
+
+    if folder.path is not None and (folder.path / CARD).exists() and not is_ours(folder.path / CARD):
+        raise BuildError(
+            f"{folder.path / CARD}: was not made here, and would be lost. Move it away; the card that is made has a "
+            "place for words of your own."
+        )
+
+
 def _made(jobs: list[Job], **how: Any) -> Iterator[Made]:
     """Yield what was made as it comes, with a progress bar on a terminal."""
     images = sum(len(job.shard.plan) for job in jobs)
     with tqdm(total=images, desc="Building", unit=" images", disable=not (jobs and sys.stderr.isatty())) as bar:
         for index, one in executors.run(make, jobs, **how):
+            if jobs[index].folder.size(one.written.path) != one.written.bytes:
+                raise BuildError(
+                    f"{jobs[index]} was made by another machine and is not here: name a folder that all of them "
+                    "share, or an object store such as s3://…"
+                )
             bar.update(len(jobs[index].shard.plan))
             yield one
 
 
-def _still_missing(folder: Folder, shards: list[Shard], missing: list[Shard]) -> str:
+def _still_missing(out: object, shards: list[Shard], missing: list[Shard]) -> str:
     return (
-        f"{folder.url}: {len(missing)} of {len(shards)} files are not there, or not of this build: "
+        f"{out}: {len(missing)} of {len(shards)} files are not there, or not of this build: "
         f"{', '.join(one.path for one in missing[:3])}{', …' if len(missing) > 3 else ''}. Run their part again, or "
         "all of it without finish: only what is missing is made."
     )
@@ -185,12 +195,18 @@ def _still_missing(folder: Folder, shards: list[Shard], missing: list[Shard]) ->
 # The last step --------------------------------------------------------------------------------------------------------
 
 
-def _set_manifest_aside(folder: Folder) -> None:
-    """Take the manifest away before the first of its files is replaced; what it says of the others is kept."""
+def _forget(folder: Folder, paths: set[str]) -> None:
+    """Before the first of some files is replaced: take the manifest away, and all that is said of these files.
+
+    What it says of the others is kept aside.
+    """
     files, build = _known_now(folder)
     if files:
-        save(folder, files.values(), build, name=f"{MARKS}/{MANIFEST}")
+        others = [written for path, written in files.items() if path not in paths]
+        save(folder, others, build, name=f"{MARKS}/{MANIFEST}")
         folder.remove(MANIFEST)
+    for path in read_marks(folder, paths):
+        folder.remove(f"{MARKS}/{path}.json")
 
 
 def _known_now(folder: Folder) -> tuple[dict[str, Written], dict[str, Any]]:
@@ -200,16 +216,24 @@ def _known_now(folder: Folder) -> tuple[dict[str, Written], dict[str, Any]]:
     return before | now, build or build_before
 
 
-def _end(folder: Folder, planned: Planned, there: dict[str, Written], report: BuildReport) -> BuildReport:
+def _end(
+    folder: Folder,
+    planned: Planned,
+    there: dict[str, Written],
+    report: BuildReport,
+    *,
+    data_dir: str | None,
+    cache_dir: str | None,
+) -> BuildReport:
     """Write the manifest, remove what is of an older build, and write the card."""
     others = [name for name in TASKS if name not in planned.cuts]
-    known, _ = _known_now(folder)
+    known, before = _known_now(folder)
     files = dict(there)
     for path in (f"{config}/{name}" for config in others for name in files_in(folder, config)):
         listed = known.get(path)
         same = listed is not None and listed.sha256 and listed.bytes == folder.size(path)
         files[path] = listed if listed is not None and same else seen(folder, path)
-    save(folder, files.values(), _about(folder, planned, report))
+    save(folder, files.values(), origin(before, planned, report, data_dir, folder.storage))
     removed = [
         path
         for path in (f"{config}/{name}" for config in planned.cuts for name in files_in(folder, config))
@@ -223,31 +247,8 @@ def _end(folder: Folder, planned: Planned, there: dict[str, Written], report: Bu
     if folder.path is not None:
         from svit_builder.card import write_card  # noqa: PLC0415 - the card reads what was built, not the other way
 
-        card = str(write_card(folder.path))
+        card = str(write_card(folder.path, cache_dir=cache_dir))
     return replace(report, removed=tuple(removed), manifest=folder.url_of(MANIFEST), card=card)
-
-
-def _about(folder: Folder, planned: Planned, report: BuildReport) -> dict[str, Any]:
-    """Return what the manifest tells of how the files were made; of other configurations, what it told before."""
-    before = _known_now(folder)[1]
-    sources = [one for one in before.get("sources", []) if one.get("config") not in planned.cuts]
-    sources += [_source(name, text) for name, cut in planned.cuts.items() for text in cut.resolved.texts]
-    left_out = before.get("left_out", {}) | {name: report.configs[name].left_out.counts for name in planned.cuts}
-    return {
-        "version": version("svit-datasets"),
-        "sources": sorted(sources, key=lambda one: (list(TASKS).index(one["config"]), one["name"])),
-        "left_out": {name: left_out[name] for name in TASKS if left_out.get(name)},
-    }
-
-
-def _source(config: str, text: TextFile) -> dict[str, Any]:
-    """Return what a file of records was; not where, as that is nobody's business."""
-    info = text.info
-    known = {"config": config, "name": info.url.rsplit("/", 1)[-1], "bytes": info.size}
-    if "://" in info.url:  # the Hub tells digests; what other servers tell is of their own making
-        return known | ({"sha256": info.fingerprint} if re.fullmatch("[0-9a-f]{64}", info.fingerprint) else {})
-    with Path(info.url).open("rb") as file:
-        return known | {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def _tidy(root: Path | None, configs: list[str]) -> None:

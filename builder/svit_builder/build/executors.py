@@ -65,4 +65,9 @@ def run(
     elif num_workers == 0:
         yield from ((index, fn(item)) for index, item in numbered)
     else:
-        yield from pool.run(fn, numbered, num_workers or len(os.sched_getaffinity(0)), retries)
+        yield from pool.run(fn, numbered, num_workers or _processors(), retries)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use; a batch system gives fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

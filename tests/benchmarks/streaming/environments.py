@@ -45,13 +45,19 @@ class Environment:
         return found
 
 
-def environments(home: Path, names: Iterable[str]) -> dict[str, Environment]:
-    """The environments of these names, made where they are not there; "own" is the interpreter that runs this."""
-    return {name: Environment(sys.executable) if name == OWN else _made(home, name) for name in names}
+def environments(home: Path, names: Iterable[str], folder: Path | None = None) -> dict[str, Environment]:
+    """The environments of these names, made where they are not there; "own" is the interpreter that runs this.
+
+    `folder` has a file of requirements a name; without it, those beside this module.
+    """
+    return {
+        name: Environment(sys.executable) if name == OWN else _made(home, name, folder or _REQUIREMENTS)
+        for name in names
+    }
 
 
-def _made(home: Path, name: str) -> Environment:
-    requirements = _REQUIREMENTS / f"{name}.txt"
+def _made(home: Path, name: str, folder: Path) -> Environment:
+    requirements = folder / f"{name}.txt"
     ours = ["--editable", f"{REPOSITORY}[fast]"] if name in WITH_OURS else []
     stamp = requirements.read_bytes() + sys.version.encode()
     if ours:
