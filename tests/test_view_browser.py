@@ -310,6 +310,7 @@ def test_exported_pages_open_from_a_disk(chromium, exported):
         page = at(new_page(), (exported / "index.html").as_uri())
         assert page.locator(".card img").first.evaluate("image => image.naturalWidth") > 300
         page.click(".tabs a:has-text('referring_qa')")
+        page.wait_for_url("**/referring_qa/train/page-1.html")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         page.wait_for_selector(".photo img")
