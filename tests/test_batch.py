@@ -23,7 +23,7 @@ from svit_datasets.errors import EndpointError, OptionError
 from tests.annotated import write_annotations
 from tests.servers.chat import ChatFaults, ChatServer
 
-PHOTOS = 20
+PHOTOS = 12
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_a_batch_that_fails_is_told_and_its_requests_are_pending_again(job):
 
 def test_a_round_without_any_answer_ends_the_run(job):
     with ChatServer(faults=ChatFaults(expired=1.0)) as server:
-        with pytest.raises(EndpointError, match=r'none of 80 requests in batches was answered \(\{"batch_expired": 80'):
+        with pytest.raises(EndpointError, match=r'none of 48 requests in batches was answered \(\{"batch_expired": 48'):
             generate(job(server))
         assert len(server.batches.batches) == 1
 
@@ -222,11 +222,11 @@ def test_an_endpoint_without_batches_is_told(job):
 def test_a_budget_holds_for_batches_at_their_price(job):
     price = Price(1.0, 10.0, 0.5, 5.0)
     with ChatServer() as server:
-        asked = job(server, price=price, budget=0.1)
-        with pytest.raises(EndpointError, match=r"The budget of 0\.10 USD"):
+        asked = job(server, price=price, budget=0.06)
+        with pytest.raises(EndpointError, match=r"The budget of 0\.06 USD"):
             generate(asked)
         with Journal(asked.out / "journal.sqlite") as journal:
-            assert 0.03 < spent(journal, price) <= 0.1
+            assert 0.02 < spent(journal, price) <= 0.06
         assert len(server.batches.batches) >= 2, "what the first left over went into others"
         generate(replace(asked, budget=9.0, resume=True))
         assert read_status(asked.out).left == 0

@@ -19,7 +19,7 @@ from svit_builder.generate.status import read_status
 from tests.annotated import write_annotations
 from tests.language_model import served
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.slow]  # slow: only who asks for it by -m gets it
 
 
 def test_a_real_model_is_asked_again_where_its_replies_are_bad(tmp_path):

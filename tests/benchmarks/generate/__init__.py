@@ -1,0 +1,1 @@
+"""Asking a language model: our client and journal beside what others take for the same requests."""
