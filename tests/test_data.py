@@ -129,6 +129,8 @@ def test_what_users_call_a_dataset(tmp_path, monkeypatch):
     (tmp_path / "ORG" / "svit").mkdir(parents=True)
     assert url_of("ORG/svit") == "ORG/svit"
     assert url_of("/data/svit") == "/data/svit"
+    assert url_of("./missing") == "./missing"
+    assert url_of("../missing") == "../missing"
 
 
 @pytest.mark.parametrize("known_bad", ["keep", "drop"])

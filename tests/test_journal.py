@@ -9,7 +9,8 @@ import time
 
 import pytest
 from svit_builder.generate.calls import VERSION
-from svit_builder.generate.journal import Journal, lock
+from svit_builder.generate.journal import Journal
+from svit_builder.generate.locks import lock
 from svit_builder.generate.prices import Price, spent
 from svit_builder.generate.protocol import Reply, Request, Verdict
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Data", "configs_in", "open_data", "url_of"]
 
 _TOGETHER = 32  # rows that are read at a time, text and photos
-_REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")  # ORG/NAME@REVISION
+_REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")  # ORG/NAME@REVISION
 
 
 def url_of(place: str) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from svit_builder.generate.protocol import Reply
+from svit_builder.generate.protocol import Reply, Request
 
-__all__ = ["ANSWERED", "APPLICATION", "DONE", "SCHEMA", "VERSION", "Call", "Sent", "Who"]
+__all__ = ["ANSWERED", "APPLICATION", "DONE", "SCHEMA", "VERSION", "Call", "Sent", "Who", "worst_tokens"]
 
 Who = tuple[int, str, int, str]  # names a request: image id, task, attempt, its key or how that begins
 
+_FRAME = 16  # tokens that a message takes beside its text, at most
 VERSION = 1
 APPLICATION = 0x53564954  # "SVIT", in the file's header
 SCHEMA = """
@@ -102,3 +103,10 @@ class Sent:
     requests: int
     prompt_tokens: int  # that they may take at most, all together
     completion_tokens: int
+
+
+def worst_tokens(request: Request) -> tuple[int, int]:
+    """Return tokens of the prompt and of the reply that a request cannot pass: a token has a byte at least."""
+    prompt = sum(len(str(message["content"]).encode()) + _FRAME for message in request.messages)
+    longest = request.sampling.get("max_completion_tokens") or request.sampling.get("max_tokens") or 0
+    return prompt, int(longest)

@@ -93,10 +93,9 @@ def judge(task: str, reply: Reply, context: Context, *, question: str | None = N
     if task == "detail_description" and question is None:
         raise OptionError("A detail_description needs the question that was drawn for it: question=…")
     findings = _Findings()
-    if reply.finish_reason in {"length", "content_filter"}:
-        return findings.refuse("truncated" if reply.finish_reason == "length" else "filtered", reply.text)
-    if not has_words(reply.text):
-        return findings.refuse("empty")
+    useless = _why_useless(reply)
+    if useless is not None:
+        return findings.refuse(useless, reply.text)
     parsed = parse_reply(task, reply.text)
     for rule, count in parsed.stripped.items():
         findings.add(rule, count=count)
@@ -109,19 +108,40 @@ def judge(task: str, reply: Reply, context: Context, *, question: str | None = N
     short = task == "conversation" and len({pair.dialogue for pair in kept}) < LEAST_DIALOGUES
     if len(kept) < LEAST[task] or short:
         return findings.refuse(_reason(len(pairs), task, findings))
+    conversations = _conversations(kept)
+    blocks = _blocks(task, conversations)
+    if parse_reply(task, format_reply(task, blocks)).blocks != blocks:  # what went stood before a farewell, or a number
+        again = judge(task, replace(reply, text=format_reply(task, blocks)), context, question=question)
+        for finding in again.findings:
+            findings.add(finding.rule, finding.detail, finding.count)
+        return replace(again, findings=findings.as_tuple())
     findings.add("few_qas", f"{len(kept)} of {ASKED[task]}", int(len(kept) < ASKED[task]))
     if task == "referring_qa":
         _flag_boxes(kept, context, findings)
-    return Verdict(accepted=True, conversations=_conversations(kept), findings=findings.as_tuple())
+    return Verdict(accepted=True, conversations=conversations, findings=findings.as_tuple())
 
 
 def canonical(task: str, conversations: Iterable[Mapping[str, Any]]) -> str:
     """Write accepted conversations as the reply that would give just them."""
-    blocks = []
-    for one in conversations:
-        turns = [Turn(turn["from"], turn["value"]) for turn in one["content"]]
-        blocks.append(Block(one.get("topic"), tuple(turns[1:] if task == "detail_description" else turns)))
-    return format_reply(task, blocks)
+    return format_reply(task, _blocks(task, conversations))
+
+
+def _blocks(task: str, conversations: Iterable[Mapping[str, Any]]) -> tuple[Block, ...]:
+    """Return conversations as `parse_reply` gives them; the question of a description is not the reply's."""
+    first = 1 if task == "detail_description" else 0
+    return tuple(
+        Block(one["topic"], tuple(Turn(turn["from"], turn["value"]) for turn in one["content"][first:]))
+        for one in conversations
+    )
+
+
+def _why_useless(reply: Reply) -> str | None:
+    """Return the rule for which a reply need not be read."""
+    if reply.finish_reason == "length":
+        return "truncated"
+    if reply.finish_reason == "content_filter":
+        return "filtered"
+    return None if has_words(reply.text) else "empty"
 
 
 def _paired(blocks: Sequence[Block], findings: _Findings) -> list[_Pair]:

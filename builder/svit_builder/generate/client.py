@@ -11,6 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from svit_builder.generate.calls import worst_tokens
 from svit_builder.generate.compose import compose
 from svit_builder.generate.endpoints import (
     FIRST_PAUSE,
@@ -22,7 +23,6 @@ from svit_builder.generate.endpoints import (
     read_reply,
 )
 from svit_builder.generate.limits import Concurrency, Pace
-from svit_builder.generate.prices import worst_tokens
 from svit_builder.generate.protocol import Reply
 
 if TYPE_CHECKING:

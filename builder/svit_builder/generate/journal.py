@@ -3,7 +3,7 @@
 A reply stands in the file before anything is done with it: each is a transaction of its own (0.04 ms of CPU; 32 in one
 would be 0.02). A process that is killed at any moment loses the replies that were under way and no other. Prompts are
 kept once; contexts are not, as they are a pure function of the annotations: their digests are, and `derive` compares.
-Who may write at the same time is `lock`'s business; any number of processes may read.
+Who may write at the same time is `locks`' business; any number of processes may read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
-from svit_builder.generate.calls import APPLICATION, SCHEMA, VERSION, Call, Sent, Who
-from svit_builder.generate.prices import worst_tokens
+from svit_builder.generate.calls import APPLICATION, SCHEMA, VERSION, Call, Sent, Who, worst_tokens
 from svit_builder.generate.protocol import Reply
 from svit_datasets.errors import CacheError, CorruptFile, OptionError, SourceNotFound
 
@@ -30,29 +27,11 @@ if TYPE_CHECKING:
 
     from svit_builder.generate.protocol import Request, Verdict
 
-__all__ = ["Journal", "lock"]
+__all__ = ["Journal"]
 
 _COLUMNS = ", ".join(f"calls.{field.name}" for field in fields(Call) if field.name != "raw")
 _THIS = "image_id = ? AND task = ? AND attempt = ?"
 _HEADER = ("application_id", "user_version")
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the right to write a journal.
-
-    Raises:
-        OptionError: another process holds it.
-    """
-    held = FileLock(f"{path}.lock")
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise OptionError(f"{path}: another process writes this journal. Wait for it, or give another --out.") from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 class Journal:

@@ -16,6 +16,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from svit_builder.generate.calls import worst_tokens
 from svit_datasets.errors import EndpointError, OptionError
 
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from svit_builder.generate.journal import Journal
     from svit_builder.generate.protocol import Reply, Request
 
-__all__ = ["Budget", "Price", "read_price", "spent", "worst_tokens"]
+__all__ = ["Budget", "Price", "read_price", "spent"]
 
 _NAMES = ("input", "output", "batch_input", "batch_output")
-_FRAME = 16  # tokens that a message takes beside its text, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,6 @@ def read_price(path: Path, model: str) -> Price:
 def spent(journal: Journal, price: Price) -> float:
     """Return what the replies in a journal cost, in USD."""
     return sum(price.of(asked, made, batch=batch) for (_, batch), (_, asked, made) in journal.tokens().items())
-
-
-def worst_tokens(request: Request) -> tuple[int, int]:
-    """Return tokens of the prompt and of the reply that a request cannot pass: a token has a byte at least."""
-    prompt = sum(len(str(message["content"]).encode()) + _FRAME for message in request.messages)
-    longest = request.sampling.get("max_completion_tokens") or request.sampling.get("max_tokens") or 0
-    return prompt, int(longest)
 
 
 class Budget:

@@ -17,7 +17,8 @@ from svit_builder.generate.batch import Batches
 from svit_builder.generate.clean import judge
 from svit_builder.generate.client import Embedded, Http
 from svit_builder.generate.derive import derive
-from svit_builder.generate.journal import Journal, lock
+from svit_builder.generate.journal import Journal
+from svit_builder.generate.locks import lock
 from svit_builder.generate.online import Progress, ask_all
 from svit_builder.generate.plan import TASKS, Settings, bind, choose, pending, unjudged
 from svit_builder.generate.prices import Budget, Price
