@@ -1,10 +1,11 @@
-"""Which images and which answers are wanted: the held-out split, known-bad answers, lists of ids.
+"""Which images and which answers are wanted: the held-out split, known-bad answers, lists of ids, for and against.
 
 Ids and text in, yes or no out. The published list of held-out ids is fetched by `sources`, never part of this package.
 """
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import re
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     ImageIds = Iterable[int] | str | os.PathLike[str] | Callable[[int], bool]
+    IdList = Iterable[int] | str | os.PathLike[str]
 
-__all__ = ["is_message_empty", "listed_ids", "parse_ids", "select_ids", "split_rows"]
+__all__ = ["excluded_ids", "is_message_empty", "listed_ids", "parse_ids", "select_ids", "split_rows"]
 
 # 21 detail descriptions answer that the message was empty, in several wordings; a list of ids would miss the rest.
 _EMPTY = re.compile(
@@ -75,17 +77,41 @@ def select_ids(
     return np.isin(ids, listed_ids(wanted))
 
 
-def listed_ids(wanted: Iterable[int] | str | os.PathLike[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def listed_ids(wanted: IdList, option: str = "image_ids") -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the ids of ``image_ids=`` where it is a list or a file; int64, ascending, each once."""
     if isinstance(wanted, str | os.PathLike):
-        try:
-            return parse_ids(Path(wanted).expanduser().read_text("utf-8"), str(wanted))
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"image_ids={str(wanted)!r} cannot be read: {error}.") from error
+        return parse_ids(_read(wanted, option), str(wanted))
     try:
         return np.array(sorted({operator.index(image_id) for image_id in wanted}), dtype=np.int64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise OptionError(f"image_ids must hold Visual Genome ids (int): {error}.") from error
+        raise OptionError(f"{option} must hold Visual Genome ids (int): {error}.") from error
+
+
+def excluded_ids(exclude: IdList) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the ids of ``exclude=``: a list, a file with one id a line, or a report of ``svit check --json``.
+
+    Returns:
+        int64, ascending, each once. Of a report, its ``exclude``: photos that stand in a list it was checked against.
+
+    Raises:
+        OptionError: the file is missing, malformed, or JSON of another kind, or the ids are no numbers.
+    """
+    if not isinstance(exclude, str | os.PathLike) or Path(exclude).suffix != ".json":
+        return listed_ids(exclude, "exclude")
+    try:
+        ids = json.loads(_read(exclude, "exclude"))["exclude"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise OptionError(
+            f"exclude={str(exclude)!r} is no report of `svit check --json`: it has no list called exclude."
+        ) from error
+    return listed_ids(ids, "exclude")
+
+
+def _read(path: str | os.PathLike[str], option: str) -> str:
+    try:
+        return Path(path).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{option}={str(path)!r} cannot be read: {error}.") from error
 
 
 def split_rows(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    from svit_datasets.filters import ImageIds
+    from svit_datasets.filters import IdList, ImageIds
 
     Loaded: TypeAlias = (
         datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict
@@ -51,6 +51,7 @@ def load_dataset(
     on_missing_image: str = "error",
     on_bad_record: str = "error",
     image_ids: ImageIds | None = None,
+    exclude: IdList | None = None,
     known_bad: str = "drop",
     verify: bool = True,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -84,6 +85,8 @@ def load_dataset(
         on_bad_record: "error" or "skip", for a conversation that cannot be used; see `records.DEFECT_KINDS`.
         image_ids: only these images: ids, a file with one id a line, or a function from id to bool. Only their photos
             are read.
+        exclude: not these images: ids, a file with one id a line, or a report of ``svit check --json``, which names
+            the photos that stand in evaluation sets. Applied after ``image_ids``.
         known_bad: "drop" leaves out answers that say the message was empty, "keep" keeps them.
         verify: compare the checksum of every photo that comes out of a zip. Without it, lengths, headers and the
             photo's own first and last bytes are all that is checked.
@@ -117,6 +120,7 @@ def load_dataset(
         "on_missing_image": on_missing_image,
         "on_bad_record": on_bad_record,
         "image_ids": image_ids,
+        "exclude": exclude,
         "known_bad": known_bad,
         "verify": verify,
     }

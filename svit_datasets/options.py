@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from svit_datasets.errors import OptionError
-from svit_datasets.filters import select_ids
+from svit_datasets.filters import excluded_ids, select_ids
 from svit_datasets.image_sources import find_image_sources
 from svit_datasets.sources import find_text, read_holdout
 from svit_datasets.tasks import TASKS
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    import numpy as np
-
-    from svit_datasets.filters import ImageIds
+    from svit_datasets.filters import IdList, ImageIds
     from svit_datasets.located import ImageSource
     from svit_datasets.sources import TextFile
     from svit_datasets.storage import Storage
@@ -53,11 +53,13 @@ class Options:
     on_missing_image: str = "error"
     on_bad_record: str = "error"
     image_ids: ImageIds | None = None
+    exclude: IdList | None = None
     known_bad: str = "drop"
 
     def __post_init__(self) -> None:
-        if isinstance(self.image_ids, Iterator):  # it is asked more than once
-            object.__setattr__(self, "image_ids", tuple(self.image_ids))
+        for name in ("image_ids", "exclude"):  # they are asked more than once
+            if isinstance(getattr(self, name), Iterator):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise OptionError(
@@ -65,8 +67,9 @@ class Options:
                 )
 
     def wants(self, image_ids: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return which of some Visual Genome ids ``image_ids=`` asks for."""
-        return select_ids(image_ids, self.image_ids)
+        """Return which of some Visual Genome ids ``image_ids=`` asks for and ``exclude=`` leaves."""
+        wanted = select_ids(image_ids, self.image_ids)
+        return wanted if self.exclude is None else wanted & ~np.isin(image_ids, excluded_ids(self.exclude))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from svit_datasets.decode import Decode, Decoder
-    from svit_datasets.filters import ImageIds
+    from svit_datasets.filters import IdList, ImageIds
     from svit_datasets.order import Order
     from svit_datasets.plan import Left
     from svit_datasets.reader import Tail
@@ -46,6 +46,7 @@ def stream(
     on_missing_image: str = "error",
     on_bad_record: str = "error",
     image_ids: ImageIds | None = None,
+    exclude: IdList | None = None,
     known_bad: str = "drop",
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
@@ -68,7 +69,7 @@ def stream(
     Args:
         name: the configuration, as for `load_dataset`.
         split: "train" or "test".
-        data_dir: as for `load_dataset`, like the next nine; or published Parquet as `svit_builder` writes it, a folder
+        data_dir: as for `load_dataset`, like the next ten; or published Parquet as `svit_builder` writes it, a folder
             or any URL, ``hf://datasets/ORG/svit`` too. It has the same rows. Photos, ``holdout``, ``known_bad`` and
             ``on_bad_record`` were decided when it was written; ``images``, or another value of ``holdout`` or
             ``known_bad`` than it has, is an error.
@@ -78,6 +79,7 @@ def stream(
         on_missing_image: "error", "skip" or "null".
         on_bad_record: "error" or "skip".
         image_ids: only these images.
+        exclude: not these images.
         known_bad: "drop" or "keep".
         cache_dir: where prepared text is kept.
         token: of the Hub.
@@ -119,6 +121,7 @@ def stream(
         on_missing_image=on_missing_image,
         on_bad_record=on_bad_record,
         image_ids=image_ids,
+        exclude=exclude,
         known_bad=known_bad,
     )
     if order not in ("record", "storage", "shuffled"):

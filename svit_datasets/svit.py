@@ -20,7 +20,7 @@ from svit_datasets.ahead import shard_windows
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
 from svit_datasets.features import features_of, tables
-from svit_datasets.filters import listed_ids, split_rows
+from svit_datasets.filters import excluded_ids, listed_ids, split_rows
 from svit_datasets.keep import cell_for
 from svit_datasets.options import Options, resolve
 from svit_datasets.report import Tally
@@ -48,6 +48,7 @@ class SvitConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets ship
     on_missing_image: str = "error"
     on_bad_record: str = "error"
     image_ids: Any = None
+    exclude: Any = None
     known_bad: str = "drop"
     verify: bool = True
 
@@ -93,6 +94,8 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         choice = [config.rows, *policies, config.image_ids]
         if config.image_ids is not None and not callable(config.image_ids):
             choice[-1] = listed_ids(config.image_ids).tolist()
+        if config.exclude is not None:
+            choice.append(excluded_ids(config.exclude).tolist())
         digest = hashlib.sha256(f"{self._resolved.fingerprint}\0{Hasher.hash(choice)}".encode()).hexdigest()[:16]
         return config, config_id or f"{task.name}-{digest}"
 

@@ -84,7 +84,8 @@ def command(
     if as_data:
         print_json(report.to_json())
     else:
-        click.echo("\n".join(_end(report)))
+        for line in _end(report):
+            click.echo(line)
     if html is not None:
         html.write_text(page(report, photos), "utf-8")
     if fix is not None:

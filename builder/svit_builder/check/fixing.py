@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from svit_builder.check.table import CHECKS
 from svit_builder.svit_json import JsonArrayWriter, SvitWriter
+from svit_datasets.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,18 +34,22 @@ def fixed_path(out: Path, task: Task) -> Path:
 
 
 class Fixer:
-    """Writes one configuration's cleaned copy; a with-block that is left by an exception leaves no copy behind."""
+    """Writes one configuration's cleaned copy; a with-block that is left by an exception leaves no copy behind.
+
+    Of ``all`` a file a task is written: one file for all of them would not tell which block is which task's.
+    """
 
     def __init__(self, out: Path, task: Task, changes: IO[str]) -> None:
         self._task, self._changes = task, changes
-        path = fixed_path(out, task)
-        self._writer = SvitWriter(path) if task.form == "svit" else JsonArrayWriter(path)
+        kind = SvitWriter if task.form == "svit" else JsonArrayWriter
+        self._writers = {name: kind(fixed_path(out, TASKS[name])) for name in task.parts or (task.name,)}
         self._stack = ExitStack()
         self.left_out = 0  # QAs
         self.mended = 0
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self._writer)
+        for writer in self._writers.values():
+            self._stack.enter_context(writer)
         return self
 
     def __exit__(
@@ -61,19 +66,20 @@ class Fixer:
         """Write a row, or as much of it as is fit."""
         name = row["image_id"] if self._task.form == "svit" else row["id"]
         blocks = [row] if self._task.form == "llava" else row["conversations"]
-        kept: list[dict[str, Any]] = []
+        kept: dict[str, list[dict[str, Any]]] = {}
         for at, block in enumerate(blocks):
             mine = [qa for qa in qas if qa.conversation == at]
             turns = self._turns(name, block["messages"], mine)
             if turns:
-                kept.append({"topic": block.get("topic"), "content": turns})
-        if not kept:
-            return
-        if isinstance(self._writer, SvitWriter):
-            self._writer.write(row["image_id"], kept)
-        else:
-            image = {} if row["image_path"] is None else {"image": row["image_path"]}
-            self._writer.append({"id": row["id"], **image, "conversations": kept[0]["content"]})
+                of_task = kept.setdefault(block.get("task") or self._task.name, [])
+                of_task.append({"topic": block.get("topic"), "content": turns})
+        for task, conversations in kept.items():
+            writer = self._writers[task]
+            if isinstance(writer, SvitWriter):
+                writer.write(row["image_id"], conversations)
+            else:
+                image = {} if row["image_path"] is None else {"image": row["image_path"]}
+                writer.append({"id": row["id"], **image, "conversations": conversations[0]["content"]})
 
     def _turns(self, name: Any, messages: Sequence[dict[str, str]], qas: Sequence[QA]) -> list[dict[str, str]]:
         """Return the turns that stay: behind a question that is left out nothing does, because it may refer to it."""

@@ -1,0 +1,1 @@
+"""What `svit check` and the parser of replies cost."""
