@@ -121,6 +121,21 @@ class Annotations:
         own = [table.keys for table in self._tables["objects"] + self._tables["region_descriptions"]]
         return np.union1d(ids[sized & told], others[np.isin(others, np.concatenate(own))])
 
+    def coco_ids(self, image_ids: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the MS-COCO id of each photo, int64; -1 where it has none or is not known."""
+        known, _, _, coco = self._photos
+        if not len(known):
+            return np.full(len(image_ids), -1, dtype=np.int64)
+        at = np.searchsorted(known, image_ids).clip(max=len(known) - 1)
+        return np.where((known[at] == image_ids) & (coco[at] > 0), coco[at], -1)
+
+    def coco_files(self) -> Iterator[tuple[str, np.ndarray[Any, np.dtype[np.int64]]]]:
+        """Yield the name of each file of captions or instances, and the MS-COCO ids that it tells of, int64."""
+        for kind in COCO:
+            for table in self._tables.get(kind, ()):
+                source = table.manifest["source"]
+                yield source.get("member") or source["info"]["url"].rsplit("/", 1)[-1], table.keys
+
     def read(self, image_ids: Iterable[int] | None = None) -> Iterator[Annotated]:
         """Yield what is written of photos, in ascending order of their ids, each once.
 

@@ -156,15 +156,12 @@ def _validation_lists(known: Annotations | None) -> Iterator[Against]:
     if known is None:
         return
     found: dict[str, list[Ids]] = {}
-    for kind in ("captions", "instances"):
-        for table in known._tables.get(kind, ()):  # noqa: SLF001 - which images a file has, no public name tells
-            match = _VALIDATION.search(Path(table.manifest["source"]["info"]["url"]).name) or _VALIDATION.search(
-                table.manifest["source"].get("member") or ""
-            )
-            if match is not None:
-                found.setdefault(match[1], []).append(table.keys)
-    for name, ids in sorted(found.items()):
-        yield Against(name, "coco", np.unique(np.concatenate(ids)))
+    for file, ids in known.coco_files():
+        match = _VALIDATION.search(file)
+        if match is not None:
+            found.setdefault(match[1], []).append(ids)
+    for name, parts in sorted(found.items()):
+        yield Against(name, "coco", np.unique(np.concatenate(parts)))
 
 
 def _add_lists(report: Report, ids: Ids, known: Annotations | None, options: dict[str, Any]) -> None:
@@ -177,9 +174,6 @@ def _add_lists(report: Report, ids: Ids, known: Annotations | None, options: dic
             known = None
     coco = None
     if known is not None:
-        table, _, _, of_table = known._photos  # noqa: SLF001 - image_data's columns; no public name gives them all
-        at = np.searchsorted(table, ids).clip(max=max(len(table) - 1, 0))
-        coco = np.where(table[at] == ids, of_table[at], -1) if len(table) else np.full(len(ids), -1)
-        coco = np.where(coco > 0, coco, -1)
+        coco = known.coco_ids(ids)
         report.in_coco = int((coco > 0).sum())
     report.standing = standing_in(report.lists, ids, coco)
