@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pytest
 from svit_builder.build import build
-from svit_builder.publish import publish
 from svit_builder.generate.plan import Settings
 from svit_builder.generate.run import Job, generate
+from svit_builder.publish import publish
 
 import svit_datasets
 from svit_datasets import errors, load_dataset
