@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections import Counter
 from html.parser import HTMLParser
@@ -32,6 +33,7 @@ from svit_datasets.sample import write_sample
 from svit_datasets.tasks import TASKS
 from tests.planting import TASKS as KINDS
 from tests.planting import plant_texts, plant_things
+from tests.servers import FileServer
 from tests.test_clean import DOCS
 
 ALL = 10_000  # examples: every one
@@ -390,6 +392,13 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path, monkeypatch):
     for uri in page.images:
         image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
         assert max(image.size) == 240
+    shutil.rmtree(root / "raw")
+    with FileServer({}, required_headers={"key": "of others"}) as server:
+        photos = f"{server.url}/{{image_id}}.jpg"
+        run(root, "--config", "referring_qa", "--html", tmp_path / "bare.html", "--images", photos)
+    page = Page((tmp_path / "bare.html").read_text("utf-8"))
+    assert evil in "".join(page.text)
+    assert not page.images
 
 
 def test_json_holds_all_that_was_found(tmp_path, monkeypatch):

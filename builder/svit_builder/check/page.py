@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections import Counter
 from contextlib import suppress
 from html import escape
@@ -18,7 +19,7 @@ from PIL import Image, ImageDraw
 from svit_builder.check.table import CHECKS
 from svit_datasets.boxes import parse
 from svit_datasets.decode import decoder_for
-from svit_datasets.errors import BadImage
+from svit_datasets.errors import BadImage, SvitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,14 +50,20 @@ summary { cursor: pointer; }
 """
 
 
+_log = logging.getLogger(__name__)
+
+
 def thumbnails(data: Data, found: Findings) -> Thumbnails:
     """Return small photos of the examples, good boxes of their texts drawn in; those that cannot be had are missing."""
     wanted = [(check, at, one) for check, some in found.examples.items() for at, one in enumerate(some)]
     photos: dict[int, Image.Image] = {}
-    for number, row in data.rows(sorted({one.row for _, _, one in wanted})):
-        if row["image"] is not None:
-            with suppress(BadImage):
-                photos[number] = _small(row["image"])
+    try:
+        for number, row in data.rows(sorted({one.row for _, _, one in wanted})):
+            if row["image"] is not None:
+                with suppress(BadImage):
+                    photos[number] = _small(row["image"])
+    except SvitError as error:  # where photos are cannot be reached: the report is of the texts
+        _log.warning("%s: examples are shown without photos. %s", data.place, error)
     return {
         (found.config, check, at): _with_boxes(photos[one.row], one) for check, at, one in wanted if one.row in photos
     }
