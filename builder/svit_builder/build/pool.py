@@ -76,7 +76,8 @@ def _round(
                     break
             if not flying:
                 break
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            done = wait(flying, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=lambda each: flying[each][0]):  # the first error is told, not any
                 numbered = flying.pop(future)
                 if isinstance(future.exception(), BrokenProcessPool):
                     lost.append(numbered)

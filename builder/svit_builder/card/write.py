@@ -63,9 +63,15 @@ def write_card(
     data = card_data(facts)
     template = files("svit_builder.card").joinpath("card.md.jinja").read_text("utf-8")
     made = DatasetCard.from_template(data, template_str=template, curator=_curator(card), **values)
-    write_atomically(card, f"{str(made).rstrip()}\n".encode())
-    write_atomically(folder / CROISSANT, croissant_json(facts, repo_id).encode())
+    _write(card, f"{str(made).rstrip()}\n".encode())
+    _write(folder / CROISSANT, croissant_json(facts, repo_id).encode())
     return card
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file, unless it holds just that: somebody may be publishing it."""
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomically(path, data)
 
 
 def is_ours(card: Path) -> bool:
