@@ -41,7 +41,7 @@ def built(tmp_path_factory):
     """The sample corpus as `svit sample` writes it, built as the committed card says; nothing changes it."""
     root = tmp_path_factory.mktemp("card")
     write_sample(root / "svit-sample")
-    build(root / "svit", data_dir=root / "svit-sample", cache_dir=root / "cache", num_workers=0)
+    build(root / "svit", data_dir=root / "svit-sample", cache_dir=root / "cache", num_workers=0, statistics=True)
     return root / "svit"
 
 

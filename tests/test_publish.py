@@ -583,12 +583,13 @@ def test_a_hub_that_nobody_knows_is_given_up_soon(builds, waits, monkeypatch):
 
 def test_the_card_on_the_hub_tells_how_to_load_it_from_there(hub, builds, tmp_path):
     root = shutil.copytree(builds / "new/svit", tmp_path / "svit")
-    write_card(root)
+    write_card(root, statistics=())
     assert 'load_dataset("svit", "complex_reasoning"' in (root / "README.md").read_text()
     send(root)
     files = hub.repositories[REPO].at("main").files
     card = files["README.md"].content.whole().decode()
     assert f'load_dataset("{REPO}", "complex_reasoning"' in card
+    assert "## Statistics" in card
     assert content(hub) == digests(builds / "new/svit")
 
 

@@ -63,6 +63,9 @@ def _names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Keep files of this build that are there.")
 @click.option("--shard", type=_Part(), help="Make only part i of N, from 0, and no manifest: for N separate jobs.")
 @click.option("--finish", is_flag=True, help="Make no file: the last step after all parts, or what they lack.")
+@click.option(
+    "--statistics", is_flag=True, help="Measure the texts for a table in the card; `svit publish` does anyway."
+)
 @click.option("--verify", is_flag=True, help="Make nothing: read every byte of what is there, and compare.")
 @click.option("--images", multiple=True, help="Where the photos are: folder, zip or URL template; may be repeated.")
 @click.option(
