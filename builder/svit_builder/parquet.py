@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from svit_datasets.tasks import get_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from svit_builder.shard import Shard
@@ -59,16 +59,14 @@ def write_shard(shard: Shard, root: Path, storage: Storage, tally: Tally) -> Wri
     """
     path = root / shard.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    try:  # from before there is such a file: a worker may be told to end at any moment
+        with temporary.open("xb") as file:
             hashed = _Hashed(file)
             sizes = _write(hashed, shard, storage, tally)
             file.flush()
             os.fsync(file.fileno())
         _check(temporary, sizes)
-        temporary.chmod(0o644)  # mkstemp makes it private
         size = temporary.stat().st_size
         temporary.replace(path)
     except BaseException:
