@@ -24,8 +24,9 @@ from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
 from svit_datasets.errors import RangeNotSupported, SourceNotFound, SourceUnreachable, SvitError
+from svit_datasets.local_range import LocalRange
 from svit_datasets.range_file import RangeFile
-from svit_datasets.transport import Transient, as_svit_error, changed, http_range, http_stat, local_range, too_short
+from svit_datasets.transport import Transient, as_svit_error, changed, http_range, http_stat, too_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
@@ -124,6 +125,8 @@ class Storage:
             RangeNotSupported: the server sent the whole file, three times.
             SourceNotFound, AccessDenied, SourceUnreachable: as in `stat`.
         """
+        if "://" not in url:
+            return LocalRange(url, start, stop, fingerprint).result()
         data: bytes = self._run(self._fetch(ByteRange(url, start, stop, fingerprint)))
         return data
 
@@ -138,7 +141,7 @@ class Storage:
         Yields:
             A range's bytes, or the error that `read` would have raised: one lost range loses no other.
         """
-        pending: deque[tuple[int, Future[bytes]]] = deque()
+        pending: deque[tuple[int, Future[bytes] | LocalRange]] = deque()
         held = 0
         with self._pool(in_flight) as pool:
             try:
@@ -146,14 +149,9 @@ class Storage:
                     while pending and (len(pending) >= in_flight or held + part.cost > in_flight_bytes):
                         held -= pending[0][0]
                         yield _outcome(pending.popleft()[1])
-                    if (
-                        "://" not in part.url and not part.alternates
-                    ):  # a local file needs no event loop between a thread and its disk
-                        pending.append(
-                            (part.cost, pool.submit(local_range, part.url, part.start, part.stop, part.fingerprint))
-                        )
-                    else:
-                        pending.append((part.cost, self._submit(self._fetch(part, pool))))
+                    here = "://" not in part.url and not part.alternates
+                    begun = LocalRange(part.url, part.start, part.stop, part.fingerprint) if here else None
+                    pending.append((part.cost, begun or self._submit(self._fetch(part, pool))))
                     held += part.cost
                 while pending:
                     yield _outcome(pending.popleft()[1])
@@ -337,7 +335,7 @@ class Storage:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(future: Future[bytes]) -> bytes | SvitError:
+def _outcome(future: Future[bytes] | LocalRange) -> bytes | SvitError:
     try:
         return future.result()
     except SvitError as error:

@@ -35,7 +35,7 @@ def text_columns(plan: Plan, task: Task, rows: str) -> tuple[dict[str, pa.Array]
         position of its image in the plan.
     """
     if task.form == "llava":
-        text = plan.stores[0].take(plan.item_row)
+        text = plan.stores[0].take(plan.item_row).combine_chunks()
         return {name: text[name] for name in ("id", "image_path", "messages")}, np.arange(len(plan))
     blocks, owner, kept = _blocks(plan)
     columns = {name: pc.struct_field(blocks, name) for name in ("topic", "task", "messages")}

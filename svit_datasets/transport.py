@@ -1,4 +1,4 @@
-"""One range of one http or local file, checked; and what a failure of any file system means in our terms.
+"""One range of one http file, checked; and what a failure of any file system means in our terms.
 
 Comes with `storage`, which decides how often to try. fsspec's own http range call is not used because it takes the
 whole file from a server that ignores Range, and cannot tell when a file changed between two requests.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import re
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svit_datasets.errors import (
@@ -27,7 +25,7 @@ from svit_datasets.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Transient", "as_svit_error", "changed", "http_range", "http_stat", "local_range", "too_short"]
+__all__ = ["Transient", "as_svit_error", "changed", "http_range", "http_stat", "too_short"]
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -91,28 +89,6 @@ async def http_range(
         data: bytes = await response.read()
     if len(data) != stop - start:
         raise Transient(f"{len(data):,} of {stop - start:,} bytes came")
-    return data
-
-
-def local_range(url: str, start: int, stop: int | None, fingerprint: str) -> bytes:
-    """Return exactly the bytes [start, stop) of the file at the path ``url``, as `http_range` does.
-
-    Raises:
-        SourceChanged: it is another file than that of ``fingerprint`` (its modification time), or ends too early.
-        SourceNotFound, AccessDenied: it cannot be opened.
-    """
-    try:
-        with Path(url).open("rb", buffering=0) as file:
-            now = os.fstat(file.fileno())
-            end = now.st_size if stop is None else stop
-            file.seek(start)
-            data = file.read(end - start)
-    except OSError as error:
-        raise as_svit_error(url, error) from error
-    if fingerprint and str(now.st_mtime) != fingerprint:
-        raise changed(url, fingerprint, str(now.st_mtime))
-    if len(data) != end - start:
-        raise too_short(url, now.st_size, start, end)
     return data
 
 

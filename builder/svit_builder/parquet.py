@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from svit_datasets.tasks import get_task
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     from svit_builder.shard import Shard
     from svit_datasets.report import Tally
@@ -61,11 +61,8 @@ def write_shard(shard: Shard, root: Path, storage: Storage, tally: Tally) -> Wri
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:  # from before there is such a file: a worker may be told to end at any moment
-        with temporary.open("xb") as file:
-            hashed = _Hashed(file)
-            sizes = _write(hashed, shard, storage, tally)
-            file.flush()
-            os.fsync(file.fileno())
+        sizes = _write(temporary, shard, storage, tally)
+        digest = _synced(temporary)
         _check(temporary, sizes)
         size = temporary.stat().st_size
         temporary.replace(path)
@@ -74,39 +71,19 @@ def write_shard(shard: Shard, root: Path, storage: Storage, tally: Tally) -> Wri
         raise
     for left_over in path.parent.glob(f".{path.name}.*{_UNFINISHED}"):  # of a process that was killed
         left_over.unlink(missing_ok=True)
-    return Written(shard.path, size, sum(sizes), hashed.digest.hexdigest(), shard.build)
+    return Written(shard.path, size, sum(sizes), digest, shard.build)
 
 
-class _Hashed:
-    """A file that is being written, and the digest of what was: it need not be read again."""
-
-    closed = False
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        """Append; both steps release the interpreter's lock."""
-        self.digest.update(data)
-        return self._file.write(data)
-
-    def tell(self) -> int:
-        """Return how much was written."""
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Leave it to the end."""
-
-    def close(self) -> None:
-        """Leave it to whoever opened the file."""
-
-    def writable(self) -> bool:
-        """Say that this is for writing."""
-        return True
+def _synced(path: Path) -> str:
+    """Return a file's SHA-256 while the system brings it to the disk: one of them works, the other waits."""
+    with path.open("rb+") as file, ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(os.fsync, file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        synced.result()
+    return digest
 
 
-def _write(file: _Hashed, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
+def _write(path: Path, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
     """Write the file's content and return how many rows each of its row groups should have."""
     task = get_task(shard.config)
     schema = features_of(task, "image").arrow_schema
@@ -114,7 +91,7 @@ def _write(file: _Hashed, shard: Shard, storage: Storage, tally: Tally) -> list[
     bare: list[int] = []  # of these, without a photo
     sizes = []
     windows = read_windows([shard.plan], shard.on_missing_image, storage, tally, size=shard.row_group)
-    with pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
+    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
         starts = count(0, shard.row_group)
         for window in windows:  # zip() would keep the one it gave last
             parts = list(tables(window, task, "image", in_row))
