@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["as_numpy", "booleans", "flags", "integers", "strings", "table"]
 
 
-def integers(values: Any, kind: pa.DataType) -> pa.Array:
-    """Return integers as an array of that type; none of them null."""
+def integers(values: Any, kind: pa.DataType, valid: Any = None) -> pa.Array:
+    """Return integers as an array of that type; null where ``valid``, booleans, is given and false."""
     plain = np.ascontiguousarray(values, dtype=kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])
+    bits = None if valid is None or np.all(valid) else flags(valid).buffers()[1]
+    return pa.Array.from_buffers(kind, len(plain), [bits, pa.py_buffer(plain)])
 
 
 def flags(values: Any) -> pa.BooleanArray:

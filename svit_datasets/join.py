@@ -2,7 +2,7 @@
 
 A window's photos are fetched in as few ranges as their neighbourhood allows, the ranges of the next windows are under
 way while one is used, and memory is bounded in bytes. A photo that cannot be had is treated by the policy and counted.
-Columns and their names belong to `features`.
+Columns belong to `tables`, their names to `features`.
 """
 
 from __future__ import annotations

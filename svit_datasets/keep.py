@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from svit_datasets.cache import write_atomically
-from svit_datasets.features import in_row
+from svit_datasets.tables import in_row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from svit_datasets.features import Cell
     from svit_datasets.photos import Photo
+    from svit_datasets.tables import Cell
 
 __all__ = ["cell_for"]
 

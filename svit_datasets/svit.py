@@ -19,12 +19,13 @@ from datasets.fingerprint import Hasher
 from svit_datasets.ahead import shard_windows
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
-from svit_datasets.features import features_of, tables
+from svit_datasets.features import features_of
 from svit_datasets.filters import excluded_ids, listed_ids, split_rows
 from svit_datasets.keep import cell_for
 from svit_datasets.options import Options, resolve
 from svit_datasets.report import Tally
 from svit_datasets.storage import Storage
+from svit_datasets.tables import tables
 from svit_datasets.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from svit_datasets.features import Cell
     from svit_datasets.plan import Plan
+    from svit_datasets.tables import Cell
 
 __all__ = ["Svit", "SvitConfig"]
 
@@ -136,11 +137,11 @@ class Svit(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _generate_tables(self, shards: list[Shard]) -> Iterator[tuple[Key, pa.Table]]:
         task, rows, policy = get_task(self.config.name), self.config.rows, self.config.on_missing_image
-        tally, verify = self.tally, self.config.verify
+        tally, verify, schema = self.tally, self.config.verify, features_of(task, rows).arrow_schema
         for shard in shards:
             number = 0
             for window in shard_windows(shard.plan, shard.number, policy, self._storage, tally, verify=verify):
-                for table in tables(window, task, rows, shard.cell):
+                for table in tables(window, task, rows, shard.cell, schema):
                     yield Key(shard.number, number), table
                     number += 1
 

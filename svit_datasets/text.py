@@ -1,7 +1,6 @@
 """A plan's images in, the Arrow columns of their text out, a row an image or a row a conversation.
 
-Works on whole columns and copies text once. Photos and the types of `datasets` come later, in `features`; the direct
-reader does without both.
+Works on whole columns and copies text once. Photos come later, in `tables`, which the direct reader does without.
 """
 
 from __future__ import annotations

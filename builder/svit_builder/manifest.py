@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from svit_builder.folder import Folder
-from svit_builder.shard import Written
-from svit_builder.shards import is_shard
+from svit_builder.shard import Written, is_shard
 from svit_datasets.errors import CorruptFile
 from svit_datasets.parquet import ENTRY
 from svit_datasets.repository import MANIFEST

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from svit_builder.shard import Written
-from svit_datasets.features import features_of, in_row, tables
 from svit_datasets.join import read_windows
 from svit_datasets.parquet import ENTRY
+from svit_datasets.tables import in_row, tables
 from svit_datasets.tasks import get_task
 
 if TYPE_CHECKING:
@@ -80,21 +80,22 @@ def _synced(path: Path) -> str:
         synced = pool.submit(os.fsync, file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         synced.result()
+        if hasattr(os, "posix_fadvise"):  # nobody reads it soon; what does stay in memory is what it is made from
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return digest
 
 
 def _write(path: Path, shard: Shard, storage: Storage, tally: Tally) -> list[int]:
     """Write the file's content and return how many rows each of its row groups should have."""
     task = get_task(shard.config)
-    schema = features_of(task, "image").arrow_schema
     written: list[int] = []  # of the plan's images
     bare: list[int] = []  # of these, without a photo
     sizes = []
     windows = read_windows([shard.plan], shard.on_missing_image, storage, tally, size=shard.row_group)
-    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, schema, **_layout(schema)) as writer:
+    with pa.OSFile(str(path), "wb") as file, pq.ParquetWriter(file, shard.schema, **_layout(shard.schema)) as writer:
         starts = count(0, shard.row_group)
         for window in windows:  # zip() would keep the one it gave last
-            parts = list(tables(window, task, "image", in_row))
+            parts = list(tables(window, task, "image", in_row, shard.schema))
             if parts:  # else no photo of the window was left
                 sizes.append(sum(map(len, parts)))
                 writer.write_table(pa.concat_tables(parts), row_group_size=sizes[-1])

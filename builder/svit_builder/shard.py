@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ from svit_datasets.tasks import get_task
 from svit_datasets.text import text_columns
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from svit_datasets.plan import Plan
     from svit_datasets.tasks import Task
 
-__all__ = ["Shard", "Written"]
+__all__ = ["Shard", "Written", "is_shard"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Shard:
     known_bad: str
     holdout: str | None  # digest of the held-out ids; None: one split
     build: str  # of the split's plan: the same in all files that belong together
+    schema: pa.Schema  # of the columns, with the types that `datasets` gives them
 
     def __str__(self) -> str:
         """Return its path, as errors call it."""
@@ -62,6 +66,11 @@ class Shard:
                 str(row): _left_out(plan.take(np.array([row])), task) for row in np.flatnonzero(_in_dropped(plan))
             },
         }
+
+
+def is_shard(name: str) -> bool:
+    """Tell whether a file's name is one that this builder gives."""
+    return re.fullmatch(r"\w+-\d{5}-of-\d{5}\.parquet", name) is not None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ for all configurations, on many processes or machines.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from svit_builder.parquet import write_shard
-from svit_builder.shard import Shard
+from svit_builder.shard import Shard, is_shard
 from svit_datasets.cache import cache_root
 from svit_datasets.corpus import make_plan
 from svit_datasets.errors import OptionError
+from svit_datasets.features import features_of
 from svit_datasets.filters import split_rows
 from svit_datasets.options import Options, resolve
 from svit_datasets.report import Tally
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Ids = np.ndarray[Any, np.dtype[np.int64]]
 
-__all__ = ["Cut", "cut_shards", "is_shard", "write_config"]
+__all__ = ["Cut", "cut_shards", "write_config"]
 
 _LAYOUT = 2  # raise it when the same rows give other files
 _UNKNOWN = 192 << 10  # bytes; what a photo counts whose size nobody knows yet: a third more than Visual Genome's mean
@@ -118,11 +118,6 @@ class Cut:
     resolved: Resolved  # which files it is made from
 
 
-def is_shard(name: str) -> bool:
-    """Tell whether a file's name is one that this builder gives."""
-    return re.fullmatch(r"\w+-\d{5}-of-\d{5}\.parquet", name) is not None
-
-
 def cut_shards(
     options: Options, storage: Storage, cache: Path, *, row_group: int = 32, shard_bytes: int = 500 << 20
 ) -> Cut:
@@ -143,6 +138,7 @@ def cut_shards(
     plan, left = make_plan(options, resolved, storage, cache)
     task, holdout = options.task, digest_of_holdout(resolved.holdout)
     made_by = (_LAYOUT, task.name, options.on_missing_image, holdout, row_group, shard_bytes, _text_digest(plan))
+    schema = features_of(task, "image").arrow_schema
     shards = []
     for split, rows in split_rows(plan.image_ids, resolved.holdout).items():
         if not len(rows):
@@ -153,7 +149,7 @@ def cut_shards(
         photos = _photo_sizes(mine)
         build = _digest(mine, photos, (*made_by, split))
         whole = Shard(
-            "", task.name, split, mine, options.on_missing_image, row_group, options.known_bad, holdout, build
+            "", task.name, split, mine, options.on_missing_image, row_group, options.known_bad, holdout, build, schema
         )
         shards.extend(_cut(whole, photos + _text_sizes(mine), shard_bytes))
     return Cut(shards, left, resolved)

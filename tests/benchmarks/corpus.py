@@ -100,7 +100,8 @@ def json_array(home: Path, megabytes: int) -> Path:
 def _ids(images: int) -> list[int]:
     """Visual Genome ids of both folders, three of five in the first, as they lie in the zips: in no order."""
     chance = np.random.default_rng(1)
-    first = chance.choice(np.arange(61_511, 2_377_381), images * 3 // 5, replace=False)
+    most = 40_000  # of the second; there are 40,617 numbers
+    first = chance.choice(np.arange(61_511, 2_377_381), max(images * 3 // 5, images - most), replace=False)
     second = chance.choice(np.arange(2_377_381, 2_417_998), images - len(first), replace=False)
     return [int(image_id) for image_id in np.concatenate([first, second])]
 
