@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import random
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,9 +22,10 @@ import fsspec.asyn
 from fsspec.core import url_to_fs
 from fsspec.registry import known_implementations
 
-from svit_datasets.errors import RangeNotSupported, SourceNotFound, SourceUnreachable, SvitError
+from svit_datasets.errors import SourceNotFound, SvitError
 from svit_datasets.local_range import LocalRange
 from svit_datasets.range_file import RangeFile
+from svit_datasets.retrying import retry
 from svit_datasets.transport import Transient, as_svit_error, changed, http_range, http_stat, too_short
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ __all__ = ["ByteRange", "FileInfo", "Storage"]
 
 _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
 _RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
-_RANGE_ATTEMPTS = 3  # whole files that may come for one range
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
 _NEAR_THE_END = 1 << 18  # bytes; a read of a file with its directory last that stops so close to it takes the rest too
 
@@ -76,8 +75,8 @@ class Storage:
         options: fsspec storage options, either for every protocol or keyed by protocol: ``{"s3": {"anon": True}}``.
         token: Hugging Face token for ``hf://``; None uses the one of ``hf auth login``.
         timeout: seconds without a byte after which a request counts as failed.
-        attempts: how often a request is made before it is given up.
-        backoff: seconds before the second attempt; doubles up to 30, times a random factor in [0.5, 1.5).
+        attempts: how often a request is made before it is given up; see `retrying.retry`.
+        backoff: seconds before the second attempt.
     """
 
     options: Mapping[str, Any] | None = None
@@ -87,6 +86,7 @@ class Storage:
     backoff: float = 0.25
     _open: dict[tuple[int, str], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _checked: dict[tuple[str, str], float] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _answered: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": {}, "_checked": {}}
@@ -282,29 +282,8 @@ class Storage:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(pool, lambda: getattr(fs, name)(path, **options))
 
-    async def _retrying(self, url: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        whole = 0  # files that came for a range
-        for attempt in range(1, self.attempts + 1):
-            after = 0.0
-            try:
-                return await request()
-            except RangeNotSupported:  # a cache before a server may forget a range once; a server that cannot, always
-                whole += 1
-                if whole == _RANGE_ATTEMPTS or attempt == self.attempts:
-                    raise
-            except SvitError:
-                raise
-            except Exception as error:
-                explained = as_svit_error(url, error)
-                if not isinstance(explained, SourceUnreachable):
-                    raise explained from error
-                if attempt == self.attempts:
-                    plural = "s" if attempt > 1 else ""
-                    raise SourceUnreachable(f"{explained} Gave up after {attempt} attempt{plural}.") from error
-                after = getattr(error, "retry_after", 0.0)
-            pause = min(30.0, self.backoff * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-            await asyncio.sleep(max(pause, after))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+    def _retrying(self, url: str, request: Callable[[], Coroutine[Any, Any, Any]]) -> Coroutine[Any, Any, Any]:
+        return retry(url, request, attempts=self.attempts, backoff=self.backoff, answered=self._answered)
 
     def _begin(self, info: FileInfo, kept_from: int, kept: bytes, start: int, stop: int) -> Future[bytes]:
         """Begin to read a part of an opened file, or more of it; of what is kept, nothing is asked again."""

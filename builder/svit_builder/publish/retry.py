@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import socket
 import time
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -26,6 +25,7 @@ from huggingface_hub.errors import (
 )
 
 from svit_datasets.errors import AccessDenied, PublishError, SvitError
+from svit_datasets.retrying import UNKNOWN_HOST_ATTEMPTS, host_is_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["patient", "persist"]
 
 _ATTEMPTS = 8  # of a step; with the waits between them about two minutes, beside what huggingface_hub does itself
-_UNKNOWN = 2  # attempts where no name server knows the Hub: there is no network, or HF_ENDPOINT is misspelt
 _FIRST, _LONGEST = 1.0, 60.0  # seconds between two attempts; doubled each time
 _MAX_RETRY_AFTER = 600.0  # seconds; a Hub that asks for more is not waited for
 _HEALS = {408, 409, 412, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
@@ -73,7 +72,7 @@ def persist(what: str, step: Callable[[], Result]) -> Result:
         except Exception as error:
             if not _may_heal(error):
                 raise _final(what, error) from error
-            if attempt == (_UNKNOWN if _host_is_unknown(error) else _ATTEMPTS):
+            if attempt == (UNKNOWN_HOST_ATTEMPTS if host_is_unknown(error) else _ATTEMPTS):
                 raise PublishError(
                     f"{what}: {attempt} attempts failed, the last with: {_words(error)} Run the same command once "
                     "more: what the Hub has taken is not sent again."
@@ -108,15 +107,6 @@ def _may_heal(error: Exception) -> bool:
     # hf_xet, which is not written in Python, raises RuntimeError and the kinds of OSError for what goes wrong on the
     # line; a body that is no JSON comes from something between here and the Hub.
     return isinstance(cause, httpx2.TransportError | OSError | RuntimeError | json.JSONDecodeError)
-
-
-def _host_is_unknown(error: Exception) -> bool:
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, socket.gaierror) and found.errno == socket.EAI_NONAME:
-            return True
-        found = found.__cause__ or found.__context__
-    return False
 
 
 def _pause(error: Exception, attempt: int) -> float:
