@@ -7,6 +7,7 @@ page cache does (measured), and the kernel reads what it was told of in the back
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from svit_datasets.transport import as_svit_error, changed, too_short
@@ -20,20 +21,16 @@ __all__ = ["LocalRange"]
 class LocalRange:
     """The bytes [start, stop) of the file at the path ``url``; to the end where ``stop`` is None.
 
-    Opens the file now, so one that is replaced later is read as it was. Used as a future is.
+    Opens the file now if it can, so one that is replaced later is read as it was. Used as a future is.
     """
 
     def __init__(self, url: str, start: int, stop: int | None, fingerprint: str) -> None:
         self._url, self._start, self._stop, self._fingerprint = url, start, stop, fingerprint
         self._file: FileIO | None = None
-        self._error: OSError | None = None
-        if start == stop:
-            return
-        try:
-            self._file = open(url, "rb", buffering=0)  # noqa: SIM115, PTH123 - closed by result() or cancel(); a Path costs as much again
-            _announce(self._file.fileno(), start, 0 if stop is None else stop - start)
-        except OSError as error:
-            self._error = error
+        if start != stop:
+            with suppress(OSError):  # result() tries again: too many files may be open just now; or it tells
+                self._file = _opened(url)
+                _announce(self._file.fileno(), start, 0 if stop is None else stop - start)
 
     def result(self) -> bytes:
         """Return exactly those bytes, once.
@@ -45,9 +42,7 @@ class LocalRange:
         if self._start == self._stop:
             return b""
         try:
-            if self._file is None:
-                raise self._error or ValueError("no file")
-            with self._file as file:
+            with self._file or _opened(self._url) as file:
                 now = os.fstat(file.fileno())
                 end = now.st_size if self._stop is None else self._stop
                 file.seek(self._start)
@@ -64,6 +59,10 @@ class LocalRange:
         """Give the file up."""
         if self._file is not None:
             self._file.close()
+
+
+def _opened(path: str) -> FileIO:
+    return open(path, "rb", buffering=0)  # noqa: PTH123 - a Path costs as much as opening it
 
 
 def _announce(descriptor: int, start: int, size: int) -> None:

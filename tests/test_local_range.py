@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_what_cannot_be_opened_is_an_error_of_the_one_who_takes_it(tmp_path):
         begun = LocalRange(str(tmp_path / name), 0, 1, "")
         with pytest.raises(error, match=name):
             begun.result()
+
+
+def test_more_ranges_than_files_may_be_open(path):
+    """Those that find no descriptor free are opened when it is their turn; the first ones have closed theirs then."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open(path, os.O_RDONLY)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 20, limits[1]))
+    try:
+        begun = [LocalRange(str(path), at, at + 1, stamp(path)) for at in range(60)]
+        assert b"".join(one.result() for one in begun) == DATA[:60]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() == 0, reason="root may read everything")
