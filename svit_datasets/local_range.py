@@ -1,7 +1,8 @@
 """One range of a local file: the kernel is told of it at once, its bytes are taken when they are wanted.
 
-No thread stands between a reader and its disk: a hand-over to one costs four times what copying a photo out of the
-page cache does (measured), and the kernel reads what it was told of in the background by itself.
+No thread stands between a photo and its disk: a hand-over to one costs four times what copying it out of the page
+cache does (measured), and the kernel reads what it was told of in the background by itself. `storage` has threads take
+ranges of some MB, which are worth it.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ __all__ = ["ByteRange", "FileInfo", "Storage"]
 _FINGERPRINTS = ("ETag", "etag", "lfs", "blob_id", "mtime", "LastModified", "created")  # what file systems call it
 _RECHECK = 10.0  # seconds for which a remote file, once compared, is taken to be the same
 _USUAL_PHOTO = 1 << 17  # bytes; what a whole file counts in the budget before its size is known
+_WORTH_A_THREAD = 1 << 20  # bytes of a local range; to copy them takes longer than to hand them over
 _NEAR_THE_END = 1 << 18  # bytes; a read of a file with its directory last that stops so close to it takes the rest too
 
 
@@ -142,6 +143,7 @@ class Storage:
             A range's bytes, or the error that `read` would have raised: one lost range loses no other.
         """
         pending: deque[tuple[int, Future[bytes] | LocalRange]] = deque()
+        future: Future[bytes] | LocalRange
         held = 0
         with self._pool(in_flight) as pool:
             try:
@@ -149,9 +151,13 @@ class Storage:
                     while pending and (len(pending) >= in_flight or held + part.cost > in_flight_bytes):
                         held -= pending[0][0]
                         yield _outcome(pending.popleft()[1])
-                    here = "://" not in part.url and not part.alternates
-                    begun = LocalRange(part.url, part.start, part.stop, part.fingerprint) if here else None
-                    pending.append((part.cost, begun or self._submit(self._fetch(part, pool))))
+                    if "://" in part.url or part.alternates:
+                        future = self._submit(self._fetch(part, pool))
+                    elif part.cost < _WORTH_A_THREAD:
+                        future = LocalRange(part.url, part.start, part.stop, part.fingerprint)
+                    else:
+                        future = pool.submit(self.read, part.url, part.start, part.stop, part.fingerprint)
+                    pending.append((part.cost, future))
                     held += part.cost
                 while pending:
                     yield _outcome(pending.popleft()[1])
