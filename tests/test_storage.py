@@ -404,6 +404,26 @@ class TestHttpFaults:
             storage.check(info)
 
 
+def test_large_and_small_ranges_of_local_files(tmp_path):
+    """Large ones are read by threads, small ones where they are wanted; order and errors are the same."""
+    path = tmp_path / "photos.zip"
+    data = bytes(range(251)) * 20_000
+    path.write_bytes(data)
+    gone = str(tmp_path / "gone.zip")
+    asked = [
+        (str(path), 5, 9),
+        (str(path), 1, 3_000_001),
+        (gone, 0, 2_000_000),
+        (gone, 0, 2),
+        (str(path), 7, 4_000_000),
+    ]
+    answers = list(Storage().read_ranges([ByteRange(*one) for one in asked]))
+    assert [answers[0], answers[1], answers[4]] == [data[5:9], data[1:3_000_001], data[7:4_000_000]]
+    assert all(isinstance(answer, SourceNotFound) and "gone.zip" in str(answer) for answer in answers[2:4])
+    (changed,) = Storage().read_ranges([ByteRange(str(path), 0, 2_000_000, "1.5")])
+    assert isinstance(changed, SourceChanged)
+
+
 def test_unknown_protocol():
     with pytest.raises(SvitError, match="nosuch"):
         Storage().stat("nosuch://a/b")
